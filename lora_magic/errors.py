@@ -1,0 +1,31 @@
+"""The one exception that a user sees: a line that names the value and a line that says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LoraError(Exception):
+    """A problem the user can act on, shown as one line and its remedy instead of a traceback.
+
+    Args:
+        problem: what is wrong, with the offending value.
+        remedy: what to do about it; empty when the problem says it already.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = problem
+        self.remedy = remedy
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: what to print in place of a traceback."""
+        lines = [f"LoraError: {self.problem}"]
+        return [*lines, f"  → {self.remedy}"] if self.remedy else lines
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`Did you mean "x"?` for the known word closest to `word`, or an empty string when none is close."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f'Did you mean "{found[0]}"?' if found else ""
