@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -18,9 +19,12 @@ class LoraError(Exception):
         super().__init__(f"{problem} {remedy}".strip())
         self.problem = problem
         self.remedy = remedy
+        self.with_traceback_shown = False
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: what to print in place of a traceback."""
+        if self.with_traceback_shown:
+            return traceback.format_exception(self)
         lines = [f"LoraError: {self.problem}"]
         return [*lines, f"  → {self.remedy}"] if self.remedy else lines
 

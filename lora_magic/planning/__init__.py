@@ -1,1 +1,1 @@
-
+"""The machine, and how a run is laid out on it."""

@@ -1,1 +1,1 @@
-
+"""The run: data, loop, events, interruption and record."""

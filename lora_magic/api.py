@@ -1,0 +1,144 @@
+"""The functions behind the magics, for Python code: same defaults, same results, same progress shown."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from lora_magic.boundary import boundary
+from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, StatusConfig, TrainConfig, UseConfig
+from lora_magic.config.fields import Config
+from lora_magic.results import Comparison, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.session import Session
+
+T = TypeVar("T")
+
+FIRST = {"model", "name", "prompts", "out"}
+
+
+@functools.cache
+def session() -> Session:
+    """The process's session."""
+    return Session()
+
+
+def _load(config: LoadConfig) -> LoadResult:
+    """Load a base model, in 4-bit NF4 unless asked otherwise; the one loaded before is freed."""
+    from lora_magic.display.progress import Progress
+
+    with Progress(f"Loading {config.model}") as progress:
+        return session().load(config, progress)
+
+
+def _train(config: TrainConfig) -> TrainResult:
+    """Train an adapter on the loaded base, with the loss drawn as it goes.
+
+    Interrupting ends the run and keeps the adapter as of the last step.
+    """
+    from lora_magic.display.live import picture
+    from lora_magic.display.shown import mark_shown
+    from lora_magic.display.surface import write_line
+
+    result = session().train(config, [picture()], notebook_variables(), write_line)
+    mark_shown(result)
+    return result
+
+
+def _compare(config: CompareConfig) -> Comparison:
+    """Answers of the base and of adapters side by side; on the last run's held-out rows without prompts."""
+    from lora_magic.display.progress import Progress
+
+    with Progress("Comparing") as progress:
+        return session().compare(
+            config, lambda name, done, total: progress.update(done / max(total, 1), f"{name}: {done} of {total}")
+        )
+
+
+def _merge(config: MergeConfig) -> MergeResult:
+    """Merge an adapter into the base's original, unquantised weights; the new folder is verified or not made."""
+    from lora_magic.display.progress import Progress
+
+    with Progress(f"Merging {config.name}") as progress:
+        return session().merge(config, lambda share, what: progress.update(share, what))
+
+
+def _use(config: UseConfig) -> Status:
+    """Answer with another adapter, or with the base alone, from now on."""
+    return session().use(config)
+
+
+def _status(_: StatusConfig) -> Status:
+    """What is loaded, which adapters are in memory, and what that takes."""
+    return session().status()
+
+
+def notebook_variables() -> Mapping[str, object]:
+    """The notebook's variables by name; none outside IPython."""
+    import sys
+
+    if "IPython" not in sys.modules:
+        return {}
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return dict(shell.user_ns) if shell is not None else {}
+
+
+def twin(name: str, config_class: type[Config], run: Callable[[Any], T]) -> Callable[..., T]:
+    """A function whose parameters, defaults and documentation are the config's fields."""
+    signature = _signature(config_class, run)
+
+    @boundary
+    def function(*args: Any, **kwargs: Any) -> T:
+        return run(config_class.of(_bound(signature, name, args, kwargs)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _documented(config_class, run)
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
+def _signature(config_class: type[Config], run: Callable[..., Any]) -> inspect.Signature:
+    hints = typing.get_type_hints(config_class)
+    first: list[inspect.Parameter] = []
+    rest: list[inspect.Parameter] = []
+    for field in config_class.__dataclass_fields__.values():
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if field.name in FIRST else inspect.Parameter.KEYWORD_ONLY
+        default = inspect.Parameter.empty if "MISSING" in repr(field.default) else field.default
+        (first if field.name in FIRST else rest).append(
+            inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name])
+        )
+    return inspect.Signature([*first, *rest], return_annotation=typing.get_type_hints(run)["return"])
+
+
+def _bound(signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    from lora_magic.errors import LoraError, nearest
+
+    for word in kwargs:
+        if word not in signature.parameters:
+            remedy = nearest(word, signature.parameters) or f"Known: {', '.join(signature.parameters)}."
+            raise LoraError(f'{name}() has no option "{word}".', remedy)
+    try:
+        return dict(signature.bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        raise LoraError(
+            f"{name}(): {error}.", f"Call it as {name}{signature.replace(return_annotation=inspect.Signature.empty)}"
+        ) from None
+
+
+def _documented(config_class: type[Config], run: Callable[..., Any]) -> str:
+    fields = config_class.__dataclass_fields__.values()
+    listed = [f"    {f.name}: {f.metadata['help']}." for f in fields]
+    arguments = ["", "Args:", *listed] if listed else []
+    return "\n".join([inspect.getdoc(run) or "", *arguments, "", "Raises:", "    LoraError: with the remedy."])
+
+
+load: Callable[..., LoadResult] = twin("load", LoadConfig, _load)
+train: Callable[..., TrainResult] = twin("train", TrainConfig, _train)
+compare: Callable[..., Comparison] = twin("compare", CompareConfig, _compare)
+merge: Callable[..., MergeResult] = twin("merge", MergeConfig, _merge)
+use: Callable[..., Status] = twin("use", UseConfig, _use)
+status: Callable[..., Status] = twin("status", StatusConfig, _status)

@@ -1,0 +1,36 @@
+"""Biases that train along with an adapter: peft changes the base's own, so they are put back and swapped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Biases:
+    """The base's biases as loaded, and each adapter's own, copied in and out when adapters switch."""
+
+    def __init__(self) -> None:
+        self._originals: list[tuple[Any, Any]] = []
+        self._trained: dict[str, list[Any]] = {}
+        self._current: str | None = None
+
+    def keep(self, model: Any, key: str) -> None:
+        """Remember the base's biases, and that `key` (now active) trains them."""
+        if not self._originals:
+            named = [p for n, p in model.named_parameters() if n.endswith(".bias") and "lora_" not in n]
+            self._originals = [(p, p.detach().clone()) for p in named]
+        self._trained[key] = [saved.clone() for _, saved in self._originals]
+        self._current = key
+
+    def switch(self, key: str | None) -> None:
+        """Store the active adapter's biases and put in those of `key`, or the base's own."""
+        if self._current is not None:
+            self._trained[self._current] = [p.detach().clone() for p, _ in self._originals]
+        self._current = key if key in self._trained else None
+        if self._originals:
+            saved = self._trained[key] if key in self._trained else [b for _, b in self._originals]
+            for (parameter, _), value in zip(self._originals, saved, strict=True):
+                parameter.data = value.clone()
+
+    def drop(self, key: str) -> None:
+        """Forget the biases of `key`, which must not be active."""
+        self._trained.pop(key, None)

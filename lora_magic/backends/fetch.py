@@ -1,0 +1,144 @@
+"""From what the user named to a model folder or a Hub id that is on this disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lora_magic.backends.base import Phases
+from lora_magic.config import LoadConfig
+from lora_magic.demo import MODEL_DIR
+from lora_magic.errors import LoraError, nearest
+
+WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
+NAMES = {"demo": MODEL_DIR}
+
+
+def resolve(config: LoadConfig, phases: Phases) -> str:
+    """The folder or Hub id to load, complete on this disk.
+
+    Raises:
+        LoraError: no such folder or id, a folder that is not a model, or no network for a download.
+    """
+    if config.model in NAMES:
+        return str(NAMES[config.model])
+    folder = Path(config.model).expanduser()
+    if folder.exists():
+        return str(model_folder(folder))
+    looks_like_path = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1 or "\\" in config.model
+    if looks_like_path:
+        raise LoraError(f'The folder "{config.model}" does not exist.', f"You are in {Path.cwd()}.")
+    if "/" not in config.model:
+        remedy = nearest(config.model, NAMES) or "Give demo, an id like owner/name, or a folder."
+        raise LoraError(f'There is no model "{config.model}".', remedy)
+    _download(config, phases)
+    return config.model
+
+
+def model_folder(folder: Path) -> Path:
+    """`folder`, made absolute, if it holds a model that can be loaded safely.
+
+    Raises:
+        LoraError: a file, an adapter's folder, no config.json, or no safetensors.
+    """
+    if not folder.is_dir():
+        raise LoraError(f'"{folder}" is a file, not a model folder.', "Give the folder that holds its config.json.")
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise LoraError(f'"{folder}" is an adapter, not a model.', "Load its base.")
+        raise LoraError(f'"{folder}" is not a model folder: it has no config.json.', "Give the folder that holds one.")
+    if not any(folder.glob("*.safetensors")):
+        raise LoraError(
+            f'"{folder}" has no safetensors weights.', "Convert them: other formats can run code when read."
+        )
+    return folder.resolve()
+
+
+def weight_bytes(path: str, config: LoadConfig) -> int:
+    """Size of the safetensors files of a resolved model, in bytes."""
+    folder = Path(path)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(path, revision=config.revision, local_files_only=True))
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _download(config: LoadConfig, phases: Phases) -> None:
+    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    named = f"{config.model}@{config.revision}" if config.revision else config.model
+    try:
+        with phases.phase("download"):
+            snapshot_download(
+                config.model, revision=config.revision, allow_patterns=list(WANTED), tqdm_class=reporter(phases)
+            )
+    except errors.GatedRepoError:
+        raise LoraError(f"{named} is gated.", "Accept its terms on its page and set HF_TOKEN.") from None
+    except errors.RepositoryNotFoundError:
+        raise LoraError(
+            f"{named} is not on the Hub, or private.", "Check the spelling; set HF_TOKEN if private."
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise LoraError(
+            f"{config.model} has no revision {config.revision!r}.", "Give a branch, tag or commit."
+        ) from None
+    except errors.HFValidationError:
+        raise LoraError(
+            f'"{config.model}" is neither a folder nor a model id.', "An id looks like owner/name."
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise LoraError(
+            f"{named} is not on this disk and could not be downloaded ({reason}).",
+            "Check the spelling and the network, or give a folder.",
+        ) from None
+
+
+def reporter(phases: Phases) -> Any:
+    """A tqdm class for the Hub's downloads that draws nothing and reports bytes to `phases`."""
+    from tqdm.auto import tqdm
+
+    class Reporter(tqdm):
+        """Counts bytes over all files."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.in_bytes = kwargs.get("unit") == "B"
+            kwargs.pop("name", None)
+            kwargs["disable"] = False
+            kwargs["file"] = _Nowhere()
+            super().__init__(*args, **kwargs)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            if self.in_bytes and self.total:
+                done = f"{self.n / 1e9:.2f} of {self.total / 1e9:.2f} GB"
+                phases.update(min(1.0, self.n / self.total), done)
+            return shown
+
+    return Reporter
+
+
+class _Nowhere:
+    def write(self, text: str) -> None:
+        """Drops what tqdm would draw."""
+
+    def flush(self) -> None:
+        """Nothing to flush."""
+
+
+def stored_quantisation(path: str, config: LoadConfig) -> dict[str, Any] | None:
+    """The `quantization_config` a model's own config.json carries, or None for plain weights."""
+    file = Path(path) / "config.json"
+    if not Path(path).is_dir():
+        from huggingface_hub import hf_hub_download
+
+        file = Path(hf_hub_download(path, "config.json", revision=config.revision, local_files_only=True))
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LoraError(f"{file} is not JSON ({error}).", "The model is damaged: fetch it again.") from None
+    return found.get("quantization_config") if isinstance(found, dict) else None

@@ -1,0 +1,90 @@
+"""trl's SFTTrainer as the training shell: our order of rows, exact held-out loss, no metrics nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from lora_magic.dataset.order import epoch_order
+
+
+class EpochOrder:
+    """The order of rows: a fresh shuffle every epoch that depends on the seed and the epoch alone."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(epoch_order(self.rows, seed=self.seed, epoch=self.epoch))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+
+def trainer_class(stack: SimpleNamespace) -> type[Any]:
+    """A subclass of the stack's SFTTrainer for rows that carry their own labels."""
+    torch, transformers = stack.torch, stack.transformers
+
+    class LabelledTrainer(stack.SFTTrainer):  # type: ignore[name-defined]
+        """Trains on `input_ids` and `labels` as given.
+
+        `tokens_seen` counts input tokens without padding, for the rate that the user sees.
+        """
+
+        tokens_seen: Any = 0
+        _held_out: Any = None
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+            return EpochOrder(len(train_dataset or self.train_dataset), self.args.seed)
+
+        def compute_loss(
+            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            """Mean loss a trained token; trl's extra entropy and accuracy over all logits are left out."""
+            inputs = {k: v for k, v in inputs.items() if not k.startswith("_")} | {"use_cache": False}
+            result = transformers.Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+            if model.training:
+                self.tokens_seen = self.tokens_seen + inputs["attention_mask"].sum()
+            elif self._held_out is not None:
+                trained = (inputs["labels"][:, 1:] != -100).sum()
+                loss = result[0] if return_outputs else result
+                self._held_out += torch.stack([loss.detach().double() * trained, trained.double()]).cpu()
+            return result
+
+        def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+            """transformers' loop, its mean of batch means replaced by the mean over all trained tokens."""
+            self._held_out = torch.zeros(2, dtype=torch.float64)
+            try:
+                output = super().evaluation_loop(*args, **kwargs)
+                total, count = self._held_out.tolist()
+            finally:
+                self._held_out = None
+            prefix = kwargs.get("metric_key_prefix", "eval")
+            output.metrics[f"{prefix}_loss"] = total / max(count, 1.0)
+            return output
+
+    return LabelledTrainer
+
+
+def build_trainer(stack: SimpleNamespace, model: Any, tokenizer: Any, **parts: Any) -> Any:
+    """A trainer whose trainable weights are exactly the model's own, in float32.
+
+    trl casts the adapter of a 4-bit model to bfloat16: that rounds its start, and float16's gradient scaler
+    cannot take bfloat16 gradients. So the weights are kept aside and put back after the trainer is built.
+
+    Args:
+        model: a PeftModel with the adapter to train active.
+        parts: args, train_dataset, eval_dataset, data_collator and callbacks, as SFTTrainer takes them.
+    """
+    kept = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
+    trainer = trainer_class(stack)(model=model, processing_class=tokenizer, **parts)
+    for parameter, value in kept:
+        parameter.data = value.float()
+    trainer.remove_callback(stack.transformers.trainer_callback.PrinterCallback)
+    trainer.remove_callback(stack.transformers.trainer_callback.ProgressCallback)
+    return trainer

@@ -1,0 +1,26 @@
+"""What `%lora_load` can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lora_magic.config.fields import REQUIRED, Config, option
+
+BITS = (4, 8, 16, 32, "auto")
+DTYPES = ("auto", "float16", "bfloat16", "float32")
+
+
+@dataclass(frozen=True)
+class LoadConfig(Config):
+    """Which base to load, and how."""
+
+    model: str = option(
+        REQUIRED, "demo (the embedded model), a model id on the Hub, or a folder", metavar="MODEL", positional=True
+    )
+    bits: int | str = option(
+        4, "bits a weight: 4 is NF4 with double quantisation, auto is 16 where it fits", choices=BITS
+    )
+    max_length: int = option(2048, "longest row in tokens", metavar="N", low=8)
+    dtype: str = option("auto", "what to compute in; auto is decided by the device", choices=DTYPES)
+    revision: str | None = option(None, "branch, tag or commit on the Hub", metavar="R")
+    trust_remote_code: bool = option(False, "run the Python that comes with the model")

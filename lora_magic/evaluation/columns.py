@@ -1,0 +1,88 @@
+"""The comparison: the same prompts, decoding and seed for the base and each adapter, one column at a time."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lora_magic.backends.base import Base, Decoding
+from lora_magic.dataset.examples import Example, Turn
+from lora_magic.dataset.template import render
+from lora_magic.results import Comparison, ComparisonRow
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt: what the user reads, the turns that go in, and the data's answer where there is one."""
+
+    prompt: str
+    turns: tuple[Turn, ...]
+    reference: str | None
+
+
+def from_examples(rows: Sequence[Example]) -> list[Asked]:
+    """Prompts of held-out rows, each up to the answer that is compared."""
+    return [Asked(row.prompt, row.context, row.reference) for row in rows]
+
+
+def from_prompts(prompts: Sequence[str], system: str | None) -> list[Asked]:
+    """Prompts of the user's own, each a conversation's first turn."""
+    before = (Turn("system", system),) if system else ()
+    return [Asked(prompt, (*before, Turn("user", prompt)), None) for prompt in prompts]
+
+
+def compare(
+    base: Base,
+    asked: Sequence[Asked],
+    columns: Mapping[str, str | None],
+    decoding: Decoding,
+    source: str,
+    progress: Callable[[str, int, int], None],
+) -> Comparison:
+    """Every column's answers to every prompt.
+
+    Args:
+        base: the loaded base; whatever is active on it changes and is the caller's to restore.
+        asked: the prompts.
+        columns: adapter key (None: the bare base) by column name, in order.
+        decoding: the same for all.
+        source: where the prompts came from.
+        progress: called with a column's name, prompts done and prompts in all.
+    """
+    prompts = [token_ids(base, one.turns) for one in asked]
+    answers, seconds = {}, {}
+    for name, key in columns.items():
+        base.activate(key)
+        began = time.monotonic()
+        progress(name, 0, len(prompts))
+        answers[name] = base.generate(prompts, decoding, functools.partial(_told, progress, name, len(prompts)))
+        seconds[name] = time.monotonic() - began
+    rows = tuple(
+        ComparisonRow(
+            one.prompt,
+            one.reference,
+            {name: made[i].text for name, made in answers.items()},
+            tuple(name for name, made in answers.items() if made[i].cut),
+        )
+        for i, one in enumerate(asked)
+    )
+    return Comparison(base.facts.model, tuple(columns), rows, source, described(decoding), seconds)
+
+
+def _told(progress: Callable[[str, int, int], None], name: str, total: int, done: int) -> None:
+    progress(name, done, total)
+
+
+def token_ids(base: Base, turns: Sequence[Turn]) -> list[int]:
+    """A conversation as the model reads it, up to where its answer begins."""
+    text = render(base.tokenizer, turns, generation_prompt=True)
+    ids: list[int] = base.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def described(decoding: Decoding) -> tuple[tuple[str, str], ...]:
+    """The decoding as label and value pairs."""
+    how = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}, top-p {decoding.top_p:g}"
+    return (("decoding", how), ("tokens at most", str(decoding.max_new_tokens)), ("seed", str(decoding.seed)))

@@ -1,0 +1,65 @@
+"""What every magic does: help, options, body, call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from lora_magic.boundary import boundary, debugging
+from lora_magic.config.fields import Config
+from lora_magic.errors import LoraError
+from lora_magic.magics.parser import Parser
+
+
+class Magic:
+    """One magic; subclasses say what it is called, what it takes and what it calls.
+
+    Attributes:
+        name: as typed, without `%`.
+        config_class: whose fields are its options.
+        about: on top of its help.
+        example: a line that works as it stands.
+        takes_body: also a cell magic.
+        body_fields: fields that the body brings, not the line.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[Config]]
+    about: ClassVar[str]
+    example: ClassVar[str]
+    takes_body: ClassVar[bool] = False
+    body_fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self.parser = Parser(self.name, self.config_class, self.about, self.example, self.body_fields)
+
+    def call(self, given: dict[str, Any]) -> Any:
+        """The twin function, with what line and body gave."""
+        raise LoraError(f"%{self.name} does nothing.")
+
+    def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
+        """What the cell's body gives; the line, parsed into `given`, wins where both name an option."""
+        raise LoraError(f"%%{self.name} takes no body.", f"Write it as a line: %{self.name}")
+
+    def run(self, line: str, cell: str | None) -> Any:
+        """Parse, then call; `--help` prints and returns nothing."""
+        given = self.parser.parse(line)
+        if given.pop("help", False):
+            print(self.parser.format_help())
+            return None
+        given.pop("debug", None)
+        if cell is not None and cell.strip():
+            given = {**self.from_body(cell, given), **given}
+        return self.call(self.parser.complete(given))
+
+    def function(self) -> Callable[..., Any]:
+        """What IPython registers, documented for `%name?`."""
+        run = boundary(self.run)
+
+        def magic(line: str, cell: str | None = None) -> Any:
+            with debugging("--debug" in line.split()):
+                return run(line, cell)
+
+        magic.__name__ = magic.__qualname__ = self.name
+        magic.__doc__ = self.parser.format_help()
+        return magic

@@ -1,0 +1,111 @@
+"""A magic's line: the options of its config, parsed as a shell would, with errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import typing
+from typing import Any, NoReturn
+
+from lora_magic.config.fields import Config
+from lora_magic.errors import LoraError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse made from a config, whose errors are a `LoraError`.
+
+    Args:
+        name: the magic's, such as `lora_train`.
+        config_class: whose fields are the options.
+        about: a sentence or two on top of the help.
+        example: a line that works as it stands.
+        left_out: fields that the line does not take (a cell's body brings them).
+    """
+
+    def __init__(
+        self, name: str, config_class: type[Config], about: str, example: str, left_out: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(
+            prog=f"%{name}", description=about, epilog=f"Example: {example}", allow_abbrev=False, add_help=False,
+            formatter_class=_Formatter, argument_default=argparse.SUPPRESS,
+        )  # fmt: skip
+        self.config_class, self.example = config_class, example
+        self._required: list[str] = []
+        hints = typing.get_type_hints(config_class)
+        for field in dataclasses.fields(config_class):
+            if field.name not in left_out:
+                self._add(field, hints[field.name])
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        self.add_argument("--help", action="store_true", help="show this")
+
+    def _add(self, field: dataclasses.Field[Any], hint: Any) -> None:
+        text, required = field.metadata["help"].replace("%", "%%"), field.default is dataclasses.MISSING
+        if not required and field.default not in (None, False) and not field.metadata["positional"]:
+            text += f" (default {field.default})"
+        if required:
+            self._required.append(field.name)
+        shown = field.metadata["metavar"] or "|".join(str(c) for c in field.metadata["choices"])
+        if field.metadata["positional"]:
+            self.add_argument(field.name, nargs="?", metavar=shown, help=text)
+        elif hint is bool:
+            self.add_argument(_option(field.name), action="store_true", help=text)
+        elif field.name == "bias":
+            self.add_argument(_option(field.name), nargs="?", const="lora_only", metavar=shown, help=text)
+        else:
+            self.add_argument(_option(field.name), metavar=shown or field.name.upper().replace("_", "-"), help=text)
+
+    def error(self, message: str) -> NoReturn:
+        """argparse's complaint as one line."""
+        raise LoraError(f"{self.prog}: {message.removeprefix('argument ')}.", f"Example: {self.example}")
+
+    def parse(self, line: str) -> dict[str, Any]:
+        """Field names and texts of what the line gives; `help` and `debug` among them when asked for.
+
+        Raises:
+            LoraError: an open quotation, an unknown option (with the nearest), a word too many.
+        """
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise LoraError(f"{self.prog}: {str(error).lower()} in: {line.strip()}", "Close the quotation.") from None
+        known, unknown = self.parse_known_args(words)
+        if unknown:
+            self._refuse(unknown[0])
+        return vars(known)
+
+    def _refuse(self, word: str) -> NoReturn:
+        options = [s for action in self._actions for s in action.option_strings]
+        if word.startswith("-"):
+            name = word.partition("=")[0]
+            raise LoraError(
+                f'{self.prog} has no option "{name}".', nearest(name, options) or f"{self.prog} --help lists all."
+            )
+        raise LoraError(
+            f'{self.prog} does not know what to do with "{word}".', 'Names with spaces need quotes: "two words".'
+        )
+
+    def complete(self, given: dict[str, Any]) -> dict[str, Any]:
+        """`given`, held against what must be given.
+
+        Raises:
+            LoraError: something is missing.
+        """
+        for name in self._required:
+            if name not in given:
+                spelled = next(
+                    a.metavar if not a.option_strings else a.option_strings[0] for a in self._actions if a.dest == name
+                )
+                raise LoraError(f"{self.prog} needs {spelled}.", f"Example: {self.example}")
+        return given
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help of a steady width, whatever the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)

@@ -1,0 +1,127 @@
+"""The bridge from the trainer's callbacks to our events, and the place where a run is stopped."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from lora_magic.errors import LoraError
+from lora_magic.events import Evaluated, Event, Stepped
+from lora_magic.training.best import Best
+from lora_magic.training.interrupt import Interrupt
+
+
+class Progressed:
+    """What a run has said so far; survives the trainer."""
+
+    def __init__(self) -> None:
+        self.steps: list[Stepped] = []
+        self.evaluations: list[Evaluated] = []
+        self.reason = "completed"
+        self.began = time.monotonic()
+
+    @property
+    def last_step(self) -> int:
+        """Optimiser steps made."""
+        return self.steps[-1].step if self.steps else 0
+
+    @property
+    def seconds(self) -> float:
+        """Since training began."""
+        return time.monotonic() - self.began
+
+
+def bridge(
+    stack: SimpleNamespace,
+    progressed: Progressed,
+    emit: Callable[[Event], None],
+    interrupt: Interrupt,
+    best: Best | None,
+    memory: Callable[[], float],
+) -> Any:
+    """A TrainerCallback that emits events and stops the run on request, early stop or a broken loss.
+
+    Args:
+        stack: the imported training stack.
+        progressed: filled as the run goes.
+        emit: hands an event to the listeners.
+        interrupt: asked at every safe point.
+        best: decides on early stopping, or None.
+        memory: GiB in use now.
+    """
+
+    class Bridge(stack.transformers.TrainerCallback):  # type: ignore[name-defined]
+        """One run's."""
+
+        trainer: Any = None
+        _clock = 0.0
+        _tokens = 0
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """Starts the step's clock."""
+            self._clock = self._clock or time.monotonic()
+
+        def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """Between micro-batches a stop drops the step that is not finished."""
+            interrupt.safe_point()
+
+        def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """Measuring can stop anywhere."""
+            interrupt.safe_point()
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """The update begins."""
+            interrupt.hold()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """The update is whole; the step still has to be written down before anything lands."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """Ends the run where a stop was asked for; measures once more at the planned end."""
+            control.should_log = True
+            if interrupt.asked:
+                progressed.reason = "interrupted"
+                control.should_training_stop, control.should_evaluate = True, False
+            elif state.global_step >= state.max_steps and args.eval_strategy != "no":
+                control.should_evaluate = True
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            """One step is done."""
+            if not logs or "loss" not in logs or "learning_rate" not in logs:
+                return
+            now, seen = time.monotonic(), int(self.trainer.tokens_seen)
+            took, tokens = max(now - self._clock, 1e-9), seen - self._tokens
+            self._clock, self._tokens = now, seen
+            norm = logs.get("grad_norm")
+            step = Stepped(
+                step=state.global_step, loss=float(logs["loss"]), learning_rate=float(logs["learning_rate"]),
+                gradient_norm=None if norm is None else float(norm), tokens_per_second=tokens / took,
+                memory_gib=memory(), seconds=progressed.seconds, epoch=float(state.epoch or 0.0),
+            )  # fmt: skip
+            progressed.steps.append(step)
+            emit(step)
+            _finite(step)
+            interrupt.release()
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+            """The held-out loss is known."""
+            seen = Evaluated(state.global_step, float(metrics["eval_loss"]), progressed.seconds)
+            progressed.evaluations.append(seen)
+            emit(seen)
+            self._clock = time.monotonic()
+            if best is not None and best.is_over(seen, self.trainer.model):
+                progressed.reason = "early stop"
+                control.should_training_stop = True
+
+    return Bridge()
+
+
+def _finite(step: Stepped) -> None:
+    if not math.isfinite(step.loss):
+        raise LoraError(
+            f"The loss is {step.loss} at step {step.step}, so the adapter is broken from there on.",
+            f"Lower --lr (it was {step.learning_rate:g} in this step), or check the rows.",
+        )

@@ -1,0 +1,120 @@
+"""One training loop: the trainer's arguments, its run, and how it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_magic.backends.base import Base
+from lora_magic.backends.stack import import_stack
+from lora_magic.config import TrainConfig
+from lora_magic.dataset.collate import Collator
+from lora_magic.dataset.tokens import Tokenised
+from lora_magic.events import Event
+from lora_magic.planning.hardware import used_gib
+from lora_magic.planning.micro_batches import Plan
+from lora_magic.seeding import seeded
+from lora_magic.training.best import Best
+from lora_magic.training.callback import Progressed, bridge
+from lora_magic.training.interrupt import Interrupt, Stopped
+from lora_magic.training.prepare import Prepared
+
+EVALUATIONS = 6
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is, in optimiser steps.
+
+    Attributes:
+        steps: until the end.
+        epochs: passes over the rows that makes.
+        eval_every: steps between held-out losses, or 0 for none.
+        warmup: steps that warm up.
+    """
+
+    steps: int
+    epochs: float
+    eval_every: int
+    warmup: int
+
+
+def schedule(config: TrainConfig, training_rows: int, held_out_rows: int) -> Schedule:
+    """The run's length from its settings and the number of rows."""
+    an_epoch = math.ceil(training_rows / config.batch)
+    steps = config.max_steps or max(1, math.ceil(config.epochs * an_epoch))
+    every = config.eval_every or max(1, math.ceil(steps / EVALUATIONS))
+    warmup = round(config.warmup) if config.warmup >= 1 else math.ceil(config.warmup * steps)
+    return Schedule(steps, steps / an_epoch, min(every, steps) if held_out_rows else 0, min(warmup, steps))
+
+
+def arguments(config: TrainConfig, length: Schedule, plan: Plan, base: Base, folder: Path) -> Any:
+    """trl's SFTConfig for this run; data preparation, saving, logging elsewhere and bars are all off."""
+    facts = base.facts
+    on_gpu = facts.hardware.kind == "cuda"
+    return import_stack().SFTConfig(
+        output_dir=str(folder), per_device_train_batch_size=plan.micro_batch,
+        per_device_eval_batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation,
+        max_steps=length.steps, learning_rate=config.lr, lr_scheduler_type=config.scheduler,
+        warmup_steps=length.warmup, optim=plan.optimizer, weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm, seed=config.seed, data_seed=config.seed, use_cpu=not on_gpu,
+        fp16=on_gpu and facts.dtype == "float16", bf16=facts.dtype == "bfloat16",
+        gradient_checkpointing=plan.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False},
+        eval_strategy="steps" if length.eval_every else "no", eval_steps=length.eval_every or None,
+        eval_on_start=bool(length.eval_every), logging_steps=1, logging_nan_inf_filter=False, save_strategy="no",
+        report_to="none", disable_tqdm=True, dataloader_pin_memory=on_gpu, remove_unused_columns=False,
+        max_length=None, packing=False, loss_type="nll", dataset_kwargs={"skip_prepare_dataset": True},
+    )  # fmt: skip
+
+
+def run(
+    base: Base,
+    key: str,
+    config: TrainConfig,
+    prepared: Prepared,
+    plan: Plan,
+    length: Schedule,
+    folder: Path,
+    progressed: Progressed,
+    emit: Callable[[Event], None],
+) -> Best | None:
+    """Train the attached adapter `key` to the end, to an early stop or to an interrupt.
+
+    The adapter is left as of the last finished step, or as of the best one where early stopping was asked for.
+
+    Args:
+        progressed: filled as the run goes; its `reason` says how it ended.
+        emit: hands events to the listeners.
+
+    Returns:
+        The keeper of the best adapter, or None without early stopping.
+    """
+    best = Best(config.early_stop) if config.early_stop and length.eval_every else None
+    try:
+        with Interrupt() as interrupt, seeded(config.seed):
+            callback = bridge(import_stack(), progressed, emit, interrupt, best, lambda: used_gib(base.facts.hardware))
+            trainer = base.trainer(
+                key, args=arguments(config, length, plan, base, folder), train_dataset=_dataset(prepared.training),
+                eval_dataset=_dataset(prepared.held_out) if length.eval_every else None,
+                data_collator=Collator(base.tokenizer.pad_token_id), callbacks=[callback],
+            )  # fmt: skip
+            callback.trainer = trainer
+            try:
+                trainer.train()
+            except Stopped:
+                progressed.reason = "interrupted"
+            if best is not None and progressed.reason != "interrupted":
+                best.restore()
+    finally:
+        base.after_training()
+    return best
+
+
+def _dataset(tokens: Tokenised | None) -> Any:
+    from datasets import Dataset
+
+    rows = tokens.rows if tokens is not None else []
+    return Dataset.from_dict({"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]})

@@ -1,0 +1,172 @@
+"""A whole run: data, plan, adapter, loop, record; what `%%lora_train` does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_magic.backends.base import Base
+from lora_magic.config import TrainConfig
+from lora_magic.dataset.examples import Example
+from lora_magic.demo import DATASETS
+from lora_magic.errors import LoraError
+from lora_magic.events import Event, Finished, Listener, Started
+from lora_magic.files import atomic_file
+from lora_magic.planning.micro_batches import Plan, plan
+from lora_magic.results import TrainResult
+from lora_magic.training.best import Best
+from lora_magic.training.callback import Progressed
+from lora_magic.training.loop import Schedule, run, schedule
+from lora_magic.training.prepare import Prepared, prepare
+from lora_magic.training.record import Record, model_card, new_run_dir
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that left an adapter in memory.
+
+    Attributes:
+        result: for the user.
+        config: the settings as used, presets worked in.
+        source: the data's name.
+        held_out: rows to compare on.
+        problem: why the adapter could not be written to disk, or None.
+    """
+
+    result: TrainResult
+    config: TrainConfig
+    source: str
+    held_out: tuple[Example, ...]
+    problem: LoraError | None
+
+
+class Emitter:
+    """Hands events to listeners; one that fails is named once and no longer asked."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = list(listeners)
+        self.said: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Tell everybody."""
+        self.said.append(event)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  whatever it is, the training goes on
+                self._listeners.remove(listener)
+                warnings.warn(f"{type(listener).__name__} stopped: {error}. The training goes on.", stacklevel=2)
+
+    def add(self, listener: Listener) -> None:
+        """One more listener, first in line."""
+        self._listeners.insert(0, listener)
+
+
+def train(
+    base: Base,
+    key: str,
+    given: TrainConfig,
+    listeners: Sequence[Listener],
+    variables: Mapping[str, object],
+    report: Callable[[str], None],
+) -> Trained:
+    """Train a fresh adapter under `key`.
+
+    Raises:
+        LoraError: unusable data or settings, before the model is touched; a broken loss; whatever stops a run.
+    """
+    config = given.with_preset()
+    prepared = prepare(config, base.tokenizer, _longest(config, base), variables, DATASETS)
+    for note in prepared.notes:
+        report(note)
+    cut = plan(config, base.facts.hardware)
+    rows, held_out = len(prepared.training.rows), len(prepared.held_out.rows) if prepared.held_out else 0
+    length = schedule(config, rows, held_out)
+    trainable, total = base.attach(key, config)
+    folder = new_run_dir(config.name, 4 * trainable)
+    started = Started(
+        config.name, base.facts.model, _header(config, base, cut), length.steps, length.epochs, rows, held_out,
+        trainable, total,
+    )  # fmt: skip
+    settings = _settings(config, base, prepared)
+    emit = Emitter(listeners)
+    emit.add(Record(folder, settings))
+    return _run(base, key, config, prepared, cut, length, folder, started, settings, emit)
+
+
+def _run(
+    base: Base, key: str, config: TrainConfig, prepared: Prepared, cut: Plan, length: Schedule, folder: Path,
+    started: Started, settings: Mapping[str, object], emit: Emitter,
+) -> Trained:  # fmt: skip
+    progressed = Progressed()
+    emit(started)
+    try:
+        best = run(base, key, config, prepared, cut, length, folder, progressed, emit)
+    except BaseException as error:
+        why = getattr(error, "problem", "") or f"{type(error).__name__}: {error}"
+        emit(Finished(progressed.last_step, progressed.seconds, "failed", why))
+        raise
+    notes = _ending(progressed, best, length)
+    seconds = progressed.seconds
+    problem = _saved(base, key, folder / "adapter")
+    done = Finished(progressed.last_step, seconds, progressed.reason, _next_line(config.name, problem, notes))
+    emit(done)
+    if problem is None:
+        atomic_file(folder / "README.md", model_card(started, done, settings, emit.said))
+    result = TrainResult(
+        name=config.name, model=base.facts.model, losses=tuple((s.step, s.loss) for s in progressed.steps),
+        eval_losses=tuple((e.step, e.loss) for e in progressed.evaluations), adapter_path=folder / "adapter",
+        run_dir=folder, seconds=seconds, trainable_parameters=started.trainable_parameters,
+        total_parameters=started.total_parameters, reason=progressed.reason, planned_steps=length.steps,
+        header=started.header, steps=tuple(progressed.steps), evaluations=tuple(progressed.evaluations),
+        config=dict(settings), notes=(*prepared.notes, *notes),
+    )  # fmt: skip
+    return Trained(result, config, prepared.source, prepared.held_out_examples, problem)
+
+
+def _longest(config: TrainConfig, base: Base) -> int:
+    return min(config.max_length or base.facts.max_length, base.facts.max_length)
+
+
+def _header(config: TrainConfig, base: Base, cut: Plan) -> tuple[tuple[str, str], ...]:
+    facts = base.facts
+    return (
+        ("model", facts.model), ("rank", str(config.rank)), ("method", config.method),
+        ("bits", str(facts.bits)), ("dtype", f"{facts.dtype} ({facts.dtype_reason})"), *cut.header,
+        ("learning rate", f"{config.lr:g}"),
+    )  # fmt: skip
+
+
+def _settings(config: TrainConfig, base: Base, prepared: Prepared) -> dict[str, object]:
+    facts = base.facts
+    loaded = {"model": facts.model, "revision": facts.revision, "bits": facts.bits, "dtype": facts.dtype}
+    return {**loaded, **config.as_dict(), "data": prepared.source, "alpha": config.scale}
+
+
+def _ending(progressed: Progressed, best: Best | None, length: Schedule) -> tuple[str, ...]:
+    if progressed.reason == "interrupted":
+        return (
+            f"Stopped by you after step {progressed.last_step} of {length.steps}; the adapter as of that step is kept.",
+        )
+    if best is not None and best.at is not None:
+        return (f"Kept the adapter of step {best.at.step}, the lowest held-out loss ({best.at.loss:.4f}).",)
+    return ()
+
+
+def _saved(base: Base, key: str, folder: Path) -> LoraError | None:
+    try:
+        base.save(key, folder)
+    except LoraError as error:
+        return LoraError(
+            f"The run is done, but its adapter could not be written: {error.problem}",
+            f"{error.remedy} The adapter is in memory: compare and merge work.",
+        )
+    return None
+
+
+def _next_line(name: str, problem: LoraError | None, notes: tuple[str, ...]) -> str:
+    quoted = f'"{name}"' if " " in name else name
+    ahead = problem.problem if problem else f"Next: %lora_compare, then %lora_merge {quoted} FOLDER"
+    return " ".join([*notes, ahead])

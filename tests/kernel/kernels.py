@@ -1,0 +1,99 @@
+"""A real kernel for a test: run a cell, read what a user would see, interrupt it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+PATIENCE = 300
+
+
+@dataclass
+class Seen:
+    """What a cell left: its outputs, displays by id in their last state, and its error."""
+
+    status: str = ""
+    text: str = ""
+    stream: str = ""
+    html: list[str] = field(default_factory=list)
+    displays: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: list[str] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def everything(self) -> str:
+        """All of it as text."""
+        shown = [d.get("text/plain", "") for d in self.displays.values()]
+        return "\n".join([self.stream, *shown, self.text, *self.error])
+
+
+class Kernel:
+    """A kernel that starts in `folder`."""
+
+    def __init__(self, folder: Path, python: str | None = None) -> None:
+        self.manager = KernelManager(kernel_name="python3")
+        if python:
+            self.manager.kernel_spec.argv[0] = python
+        self.folder = folder
+
+    def __enter__(self) -> "Kernel":
+        self.manager.start_kernel(cwd=str(self.folder))
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+    def run(self, code: str, when: str = "", then: Callable[[], None] | None = None) -> Seen:
+        """Run a cell to its end; when an output first matches the pattern `when`, call `then`."""
+        sent = self.client.execute(code, store_history=True)
+        seen = Seen()
+        while True:
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") != sent:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            seen.messages.append(message)
+            said = self._take(seen, kind, content)
+            if then is not None and said and re.search(when, said):
+                then()
+                then = None
+            if kind == "status" and content["execution_state"] == "idle":
+                break
+        assert then is None, f"nothing matched {when!r} in:\n{seen.everything}"
+        while True:
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == sent:
+                seen.status = reply["content"]["status"]
+                return seen
+
+    def interrupt(self) -> None:
+        """What the stop button does."""
+        self.manager.interrupt_kernel()
+
+    @staticmethod
+    def _take(seen: Seen, kind: str, content: dict[str, Any]) -> str:
+        if kind == "stream":
+            seen.stream += content["text"]
+            return str(content["text"])
+        if kind == "error":
+            seen.error = content["traceback"]
+            return "\n".join(seen.error)
+        if kind not in ("display_data", "update_display_data", "execute_result"):
+            return ""
+        data = content["data"]
+        name = content.get("transient", {}).get("display_id", f"anonymous {len(seen.displays)}")
+        if kind == "execute_result":
+            seen.text = data.get("text/plain", "")
+        else:
+            seen.displays[name] = data
+        if "text/html" in data:
+            seen.html.append(data["text/html"])
+        return str(data.get("text/plain", ""))

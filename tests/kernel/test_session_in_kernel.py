@@ -1,0 +1,75 @@
+"""The whole job in a real kernel: what is shown, what interrupts and errors leave behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.kernels import Kernel
+from tests.models import rows
+
+TENSORS = """
+import gc, torch
+gc.collect()
+print("tensors:", sum(p.numel() for p in gc.get_objects() if isinstance(p, torch.nn.Parameter)))
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Kernel]:
+    with Kernel(tmp_path_factory.mktemp("notebook")) as running:
+        running.run("%load_ext lora_magic")
+        running.run(f"rows = {rows(60)!r}")
+        assert running.run(f'%lora_load "{tiny_folder}"').status == "ok"
+        yield running
+
+
+def test_interrupting_keeps_the_adapter_as_of_the_last_step(kernel: Kernel) -> None:
+    code = "%lora_train stopped --data rows --max-steps 100000 --eval-every 50"
+    seen = kernel.run(code, when=r"step [3-9]", then=kernel.interrupt)
+    assert seen.status == "ok", seen.everything
+    assert "adapter as of that step is kept" in seen.everything
+    assert any("data:image/png" in html for html in seen.html)
+    checked = kernel.run(
+        "import json, lora_magic\n"
+        "from safetensors.torch import load_file\n"
+        "r = lora_magic.api.session().last\n"
+        "saved = load_file(r.path / 'adapter_model.safetensors')\n"
+        "print(len(saved) > 0, all(t.abs().sum() > 0 for n, t in saved.items() if 'lora_B' in n))\n"
+        "last = [json.loads(l) for l in open(r.path.parent / 'metrics.jsonl')][-1]\n"
+        "print(last['event'], last['reason'])"
+    )
+    assert checked.stream.splitlines() == ["True True", "finished interrupted"]
+    compared = kernel.run("c = %lora_compare --rows 2 --max-new-tokens 4\nprint(c.adapters)")
+    assert "('base', 'stopped')" in compared.stream
+
+
+def test_a_magic_s_result_can_be_kept(kernel: Kernel) -> None:
+    seen = kernel.run("r = %lora_train kept --data rows --max-steps 2\nprint(type(r).__name__, len(r.losses), r.reason)")
+    assert "TrainResult 2 completed" in seen.stream
+
+
+def test_an_error_is_one_line_fails_the_cell_and_keeps_no_tensor(kernel: Kernel) -> None:
+    seen = kernel.run("%lora_train --data rows --target nonsense")
+    assert seen.status == "error"
+    assert len(seen.error) == 2
+    assert 'No layer is called "nonsense"' in seen.error[0]
+    assert kernel.run("%lora_status").status == "ok"
+
+
+def test_loading_again_frees_the_old_model(kernel: Kernel, tiny_folder: Path) -> None:
+    kernel.run(f'%lora_load "{tiny_folder}"')
+    before = kernel.run(TENSORS).stream
+    kernel.run("%lora_train one --data rows --max-steps 2")
+    kernel.run("%lora_compare --rows 2 --max-new-tokens 4")
+    kernel.run("_, Out")
+    kernel.run("%lora_train two --data rows --max-steps 2 --lr 9.9", when=r"step", then=lambda: None)
+    kernel.run("%lora_train bad --data rows --target nonsense")
+    kernel.run(f'%lora_load "{tiny_folder}"')
+    assert kernel.run(TENSORS).stream == before
+
+
+def test_a_result_is_short_below_its_picture_and_full_later(kernel: Kernel) -> None:
+    first = kernel.run("%lora_train twice --data rows --max-steps 2")
+    later = kernel.run("_")
+    assert len(first.text.splitlines()) < 4 < len(later.text.splitlines())

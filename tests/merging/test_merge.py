@@ -1,0 +1,156 @@
+"""The merge as a whole: what it writes, what it measures, what it says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_magic.errors import LoraError
+from lora_magic.merging import LogitSource, find_originals, merge, stream, updates
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_folder_loads_by_itself_and_says_what_the_adapter_says(
+    shop: Any,
+    probes: list[list[int]],
+    tmp_path: Path,
+    dtype: str,
+    read_folder: Callable[[Path], dict[str, Any]],
+) -> None:
+    base = shop.base("qwen", dtype="bfloat16")
+    adapter = shop.adapter(base, bias="lora_only")
+    steps: list[tuple[float, str]] = []
+    result = merge(
+        adapter, str(base), tmp_path / "out", dtype=dtype, probes=probes, shard_size=60_000, name="support",
+        progress=lambda share, what: steps.append((share, what)),
+    )  # fmt: skip
+    bound = {"float16": 0.02, "bfloat16": 0.2, "float32": 1e-4}[dtype]
+    assert result.max_logit_difference is not None and result.max_logit_difference < 1e-4
+    assert result.stored_logit_difference is not None and result.stored_logit_difference < bound
+    assert result.trained_logit_difference is None and result.probes == len(probes)
+    assert result.merged_tensors == 2 * 2 + 2 and result.adapter == "support" and result.base == str(base)
+    written = read_folder(tmp_path / "out")
+    assert {str(tensor.dtype) for tensor in written.values()} == {f"torch.{dtype}"}
+    files = list((tmp_path / "out").glob("*.safetensors"))
+    assert result.bytes_written == sum(file.stat().st_size for file in files) and len(files) > 1
+    index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
+    assert index["weight_map"].keys() == written.keys()
+    shares = [share for share, _ in steps]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    theirs = shop.logits(shop.adapted(base, adapter), probes[0])
+    ours = shop.logits(shop.load(tmp_path / "out"), probes[0])
+    assert float((ours - theirs).abs().max()) < bound
+
+
+def test_companions(shop: Any, tmp_path: Path) -> None:
+    base = shop.base("llama")
+    adapter = shop.adapter(base, use_dora=True)
+    (adapter / "chat_template.jinja").write_text("{{ tuned }}")
+    result = merge(adapter, str(base), tmp_path / "out", name="support", dtype="bfloat16")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16" and "quantization_config" not in config
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == (base / "tokenizer.json").read_text()
+    assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ tuned }}"
+    assert (tmp_path / "out" / "generation_config.json").exists()
+    assert not (tmp_path / "out" / "adapter_config.json").exists()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "support (DoRA)" in card and "| Rank | 4 |" in card and "not measured" in card
+    assert str(base.parent) not in card
+    assert result.max_logit_difference is None and any("no probe prompts" in note for note in result.notes)
+
+
+def test_older_configs_keep_their_key(shop: Any, tmp_path: Path) -> None:
+    base = shop.copy(shop.base("llama"))
+    config = json.loads((base / "config.json").read_text())
+    config["torch_dtype"] = config.pop("dtype")
+    (base / "config.json").write_text(json.dumps(config))
+    merge(shop.adapter(base), str(base), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert written["torch_dtype"] == "float16" and "dtype" not in written
+
+
+def test_against_the_base_as_trained(shop: Any, probes: list[list[int]], tmp_path: Path) -> None:
+    base = shop.base("llama")
+    adapter = shop.adapter(base)
+    coarse, coarse_base = shop.adapted(base, adapter), shop.load(base)
+    for model in (coarse, coarse_base):
+        for name, parameter in model.named_parameters():
+            if "proj" in name and "lora" not in name:
+                parameter.data = (parameter.data * 20).round() / 20
+    source = LogitSource(lambda prompt: shop.logits(coarse, prompt), lambda prompt: shop.logits(coarse_base, prompt))
+    result = merge(adapter, str(base), tmp_path / "out", probes=probes, trained=source)
+    assert result.quantisation_logit_difference is not None and result.quantisation_logit_difference > 1e-3
+    assert result.trained_logit_difference is not None and result.trained_logit_difference > 1e-3
+    assert result.top_token_agreement is not None and 0.3 < result.top_token_agreement <= 1
+    assert "same top token" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_wrong_merge_is_not_put_in_place(
+    shop: Any, probes: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = shop.base("llama")
+    adapter = shop.adapter(base)
+    real = updates.apply_factors
+
+    def wrong(weight: Any, a: Any, b: Any, scaling: float, **rest: Any) -> Any:
+        return real(weight, a, b, scaling * 1.5, **rest)
+
+    monkeypatch.setattr(stream, "apply_factors", wrong)
+    with pytest.raises(LoraError, match=r"not put in place: its logits differ .* by .* \(tolerance 0\.001\)"):
+        merge(adapter, str(base), tmp_path / "out", probes=probes)
+    assert list(tmp_path.iterdir()) == [] and (adapter / "adapter_model.safetensors").exists()
+
+
+def test_too_little_memory_is_said(
+    shop: Any, probes: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    class Memory:
+        available = 1000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    base = shop.base("llama")
+    result = merge(shop.adapter(base), str(base), tmp_path / "out", probes=probes)
+    assert result.max_logit_difference is None and result.probes == 0
+    assert any("memory" in note and "1000 bytes is free" in note for note in result.notes)
+
+
+def test_another_name_of_the_base_is_noted(shop: Any, tmp_path: Path) -> None:
+    base = shop.base("llama")
+    adapter = shop.adapter(base)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    for name, noted in ((f"x/{base.name}-unsloth-bnb-4bit", False), ("x/other", True)):
+        (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": name}))
+        result = merge(adapter, str(base), tmp_path / "out", overwrite=True)
+        assert any(f"trained on {name}" in note for note in result.notes) is noted
+
+
+def test_memory_while_writing_is_that_of_a_tensor(shop: Any, tmp_path: Path) -> None:
+    """No tensor of the stream outlives the next one."""
+    import weakref
+
+    from lora_magic.merging import read_adapter
+    from lora_magic.merging.updates import plan_merge
+
+    base = shop.base("llama")
+    plan = plan_merge(find_originals(str(base)), read_adapter(shop.adapter(base)))
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+    for _, tensor in stream.stream(plan.outputs):
+        alive.append(weakref.ref(tensor))
+        most = max(most, sum(ref() is not None for ref in alive))
+    assert most <= 2
+
+
+def test_importing_costs_no_torch() -> None:
+    import subprocess
+
+    script = "import sys, lora_magic.merging; print('torch' in sys.modules, 'peft' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
