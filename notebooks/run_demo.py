@@ -19,7 +19,11 @@ def run(source: Path, folder: Path) -> nbformat.NotebookNode:
     """Execute a notebook with `folder` as its working directory; the first failing cell raises."""
     notebook = nbformat.read(source, as_version=4)
     client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}, store_widget_state=False
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        store_widget_state=False,
     )
     with client.setup_kernel():
         for number, cell in enumerate(notebook.cells):

@@ -19,14 +19,18 @@ def write_tokenizer(folder: Path, template: str | None = CHAT) -> None:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
     bpe.train_from_iterator(TEXT, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|pad|>")
     fast.chat_template = template
     fast.save_pretrained(folder)
 
 
-def write_model(folder: Path, *, family: str = "llama", seed: int = 0, layers: int = 2, dtype: str = "bfloat16") -> None:
+def write_model(
+    folder: Path, *, family: str = "llama", seed: int = 0, layers: int = 2, dtype: str = "bfloat16"
+) -> None:
     """A random checkpoint of hidden width 256, so that 4-bit blocks are full.
 
     Args:
@@ -41,9 +45,18 @@ def write_model(folder: Path, *, family: str = "llama", seed: int = 0, layers: i
         torch.manual_seed(seed)
         model = model_class(
             config_class(
-                vocab_size=512, hidden_size=256, intermediate_size=512, num_hidden_layers=layers,
-                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
-                eos_token_id=1, pad_token_id=0, bos_token_id=None, initializer_range=0.08,
+                vocab_size=512,
+                hidden_size=256,
+                intermediate_size=512,
+                num_hidden_layers=layers,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=512,
+                tie_word_embeddings=True,
+                eos_token_id=1,
+                pad_token_id=0,
+                bos_token_id=None,
+                initializer_range=0.08,
             )  # fmt: skip
         )
         for name, parameter in model.named_parameters():

@@ -11,10 +11,16 @@ class Biases:
     def __init__(self) -> None:
         self._originals: list[tuple[Any, Any]] = []
         self._trained: dict[str, list[Any]] = {}
+        self._kinds: dict[str, str] = {}
         self._current: str | None = None
 
-    def keep(self, model: Any, key: str) -> None:
-        """Remember the base's biases, and that `key` (now active) trains them."""
+    def kind(self, key: str) -> str:
+        """Which biases the adapter `key` trains, as peft names it; "none" for none."""
+        return self._kinds.get(key, "none")
+
+    def keep(self, model: Any, key: str, kind: str) -> None:
+        """Remember the base's biases, and that `key` (now active) trains those that `kind` names."""
+        self._kinds[key] = kind
         if not self._originals:
             named = [p for n, p in model.named_parameters() if n.endswith(".bias") and "lora_" not in n]
             self._originals = [(p, p.detach().clone()) for p in named]
@@ -34,3 +40,4 @@ class Biases:
     def drop(self, key: str) -> None:
         """Forget the biases of `key`, which must not be active."""
         self._trained.pop(key, None)
+        self._kinds.pop(key, None)

@@ -76,10 +76,9 @@ class TransformersBase:
                 f"This adapter does not fit {self.facts.model}: {error}.", "Change --target or --method."
             ) from None
         self.activate(key)
-        self._model.peft_config[key].bias = bias
         if bias != "none":
-            self._model.base_model._mark_only_adapters_as_trainable(self._model.base_model.model)
-            self._biases.keep(self._model, key)
+            self._biases.keep(self._model, key, bias)
+            self._open_biases(key)
         trainable = sum(p.numel() for p in self._model.parameters() if p.requires_grad)
         added = sum(p.numel() for n, p in self._model.named_parameters() if key in n.split("."))
         return trainable, self.facts.parameters + added
@@ -118,7 +117,8 @@ class TransformersBase:
         if self._active != key:
             self.activate(key)
         with atomic_folder(folder, overwrite=True) as fresh:
-            self._model.save_pretrained(fresh, selected_adapters=[key], safe_serialization=True)
+            with self._bias_named(key):
+                self._model.save_pretrained(fresh, selected_adapters=[key], safe_serialization=True)
             nested = fresh / key
             for file in nested.iterdir() if nested.is_dir() else ():
                 file.rename(fresh / file.name)
@@ -129,8 +129,7 @@ class TransformersBase:
     def trainer(self, key: str, **parts: Any) -> Any:
         """trl's SFTTrainer for the adapter `key`."""
         self.activate(key)
-        if self._model.peft_config[key].bias != "none":
-            self._model.base_model._mark_only_adapters_as_trainable(self._model.base_model.model)
+        self._open_biases(key)
         trainer = build_trainer(self._stack, self._model, self.tokenizer, **parts)
         self._accelerator = trainer.accelerator
         return trainer
@@ -177,6 +176,21 @@ class TransformersBase:
             yield self._model
         finally:
             self._model.base_model.enable_adapter_layers()
+
+    @contextmanager
+    def _bias_named(self, key: str) -> Iterator[None]:
+        """peft takes one adapter with biases at a time, so their kind stands in its config only where it is read."""
+        config = self._model.peft_config[key]
+        config.bias = self._biases.kind(key)
+        try:
+            yield
+        finally:
+            config.bias = "none"
+
+    def _open_biases(self, key: str) -> None:
+        if self._biases.kind(key) != "none":
+            with self._bias_named(key):
+                self._model.base_model._mark_only_adapters_as_trainable(self._model.base_model.model)
 
     def _collect(self) -> None:
         gc.collect()

@@ -12,9 +12,7 @@ from lora_magic.errors import LoraError
 __all__ = ["Example", "Turn", "examples"]
 
 
-def examples(
-    source_rows: Sequence[Row], *, system: str | None
-) -> tuple[list[Example], Format, tuple[str, ...]]:
+def examples(source_rows: Sequence[Row], *, system: str | None) -> tuple[list[Example], Format, tuple[str, ...]]:
     """Turns rows into examples; rows that cannot be used are left out and counted.
 
     Args:
@@ -41,9 +39,7 @@ def examples(
             made.append(Example(_with_system(turns, system)))
     if not made:
         reasons = ", ".join(f"{count} with {reason}" for reason, count in skipped.items())
-        raise LoraError(
-            f"None of the {len(source_rows)} rows can be used: {reasons}.", "Fill in the answers."
-        )
+        raise LoraError(f"None of the {len(source_rows)} rows can be used: {reasons}.", "Fill in the answers.")
     return made, found, _notes(skipped, made, system)
 
 
@@ -54,14 +50,10 @@ def _with_system(turns: tuple[Turn, ...], system: str | None) -> tuple[Turn, ...
 
 
 def _notes(skipped: Counter[str], made: Sequence[Example], system: str | None) -> tuple[str, ...]:
-    notes = [
-        f"{count} {'row' if count == 1 else 'rows'} skipped: {reason}" for reason, count in skipped.items()
-    ]
+    notes = [f"{count} {'row' if count == 1 else 'rows'} skipped: {reason}" for reason, count in skipped.items()]
     texts = sum(example.is_text for example in made)
     if texts:
-        notes.append(
-            f"{texts} rows are plain text: trained on fully, and not used as prompts to compare with"
-        )
+        notes.append(f"{texts} rows are plain text: trained on fully, and not used as prompts to compare with")
     if texts and system:
         notes.append("the system text does not go into plain text")
     return tuple(notes)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lora_magic.dataset.wording import shown
 from lora_magic.errors import LoraError
 
 Row = dict[str, Any]
@@ -96,11 +97,13 @@ def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise LoraError(f"{where}: not JSON ({error.msg} at character {error.pos + 1}).") from None
+        line = f" line {error.lineno}" if error.lineno > 1 else ""
+        problem = f"{where}{line}: not JSON ({error.msg.removesuffix(' at')} at character {error.colno})."
+        raise LoraError(problem) from None
     except RecursionError:
         raise LoraError(f"{where}: nested too deeply.") from None
     except ValueError as error:
-        raise LoraError(f"{where}: not usable ({error}).") from None
+        raise LoraError(f"{where}: not usable ({shown(error)}).") from None
 
 
 def _object(value: Any, where: str) -> Row:
@@ -156,16 +159,12 @@ def _array(value: Any, name: str) -> list[Any]:
         return value
     if not isinstance(value, dict):
         raise LoraError(f"{name} holds a JSON {_json_name(value)}, not an array of objects.")
-    arrays = {
-        key: item
-        for key, item in value.items()
-        if isinstance(item, list) and item and isinstance(item[0], dict)
-    }
+    arrays = {key: item for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)}
     if len(arrays) != 1:
-        found = f"{len(arrays)} arrays of objects ({', '.join(arrays)})" if arrays else "no array of objects"
-        raise LoraError(
-            f"{name} is a JSON object that holds {found}.", "Save the rows as one array, or as JSON Lines."
+        found = (
+            f"{len(arrays)} arrays of objects ({', '.join(map(shown, arrays))})" if arrays else "no array of objects"
         )
+        raise LoraError(f"{name} is a JSON object that holds {found}.", "Save the rows as one array, or as JSON Lines.")
     return next(iter(arrays.values()))
 
 
@@ -180,7 +179,7 @@ def _table(data: bytes, name: str, delimiter: str) -> Iterator[Row]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         yield from _table_rows(((reader.line_num, fields) for fields in reader if fields), name)
     except csv.Error as error:
-        raise LoraError(f"{name} line {reader.line_num}: {error}.") from None
+        raise LoraError(f"{name} line {reader.line_num}: {shown(error)}.") from None
     finally:
         csv.field_size_limit(limit)
 
@@ -193,7 +192,8 @@ def _table_rows(lines: Iterable[tuple[int, list[str]]], name: str) -> Iterator[R
             twice = sorted({column for column in header if header.count(column) > 1})
             if twice:
                 raise LoraError(
-                    f'{name} line {number}: the column "{twice[0]}" is there twice.', "Rename one of them."
+                    f'{name} line {number}: the column "{shown(twice[0])}" is there twice.',
+                    "Rename one of them.",
                 )
         elif len(fields) != len(header):
             problem = f"{name} line {number}: {len(fields)} fields where the header has {len(header)}."

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from lora_magic.dataset.turns import Turn
+from lora_magic.dataset.wording import shown
 from lora_magic.errors import LoraError
 
 Row = Mapping[str, Any]
@@ -19,9 +20,7 @@ Columns = Mapping[str, str]
 LOOKED_AT = 1000
 PREFERENCE = {"chosen", "rejected"}
 
-_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"} | {
-    r: r for r in ("system", "user", "assistant")
-}
+_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"} | {r: r for r in ("system", "user", "assistant")}
 _NO_COLUMNS = "no usable columns"
 
 
@@ -97,9 +96,7 @@ def detect(rows: Sequence[Row]) -> Format:
         if shape is not None:
             counts[shape.name] += 1
             spelling = _spelling(row)
-            columns |= {
-                spelling[name]: None for name in (*shape.required, *shape.optional) if name in spelling
-            }
+            columns |= {spelling[name]: None for name in (*shape.required, *shape.optional) if name in spelling}
     if not counts:
         raise _unrecognised(rows)
     names = [name for name, _ in counts.most_common()]
@@ -107,7 +104,7 @@ def detect(rows: Sequence[Row]) -> Format:
 
 
 def _unrecognised(rows: Sequence[Row]) -> LoraError:
-    found = list(dict.fromkeys(str(key) for row in islice(rows, LOOKED_AT) for key in row))
+    found = list(dict.fromkeys(shown(key) for row in islice(rows, LOOKED_AT) for key in row))
     if {name.strip().lower() for name in found} >= PREFERENCE:
         value = next((row[key] for row in rows for key in row if str(key).strip().lower() == "chosen"), None)
         keep = (
@@ -229,7 +226,7 @@ def _messages(items: Sequence[Mapping[str, Any]]) -> list[Turn]:
         known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
         if known is None:
             remedy = f"Roles that are: {', '.join(_ROLES)}. Rename or leave out such turns."
-            raise LoraError(f'the role "{role}" cannot be trained on.', remedy)
+            raise LoraError(f'the role "{shown(role)}" cannot be trained on.', remedy)
         turns.append(Turn(known, _content(item.get("content", item.get("value")))))
     return turns
 
@@ -240,7 +237,7 @@ def _content(value: Any) -> str:
         return _text(value)
     other = next((part["type"] for part in value if part["type"] != "text"), None)
     if other is not None:
-        raise LoraError(f'a turn holds a part of type "{other}".', "Only text can be trained on.")
+        raise LoraError(f'a turn holds a part of type "{shown(other)}".', "Only text can be trained on.")
     return "".join(_text(part.get("text")) for part in value)
 
 
@@ -248,9 +245,7 @@ def _to_last_answer(turns: list[Turn]) -> list[Turn]:
     """The turns without what follows the last answer that says something."""
     answers = [i for i, turn in enumerate(turns) if turn.role == "assistant" and turn.content.strip()]
     if not answers:
-        raise Unusable(
-            "no answer" if not any(turn.role == "assistant" for turn in turns) else "an empty answer"
-        )
+        raise Unusable("no answer" if not any(turn.role == "assistant" for turn in turns) else "an empty answer")
     return turns[: answers[-1] + 1]
 
 

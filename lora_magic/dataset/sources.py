@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.dataset.files import Row, kind, read_file, rows_from_text
+from lora_magic.dataset.wording import shown
 from lora_magic.errors import LoraError, nearest
 
 __all__ = ["Source", "read", "rows_from_text"]
@@ -75,7 +76,7 @@ def _from_name(name: str, variables: Mapping[str, object], embedded: Mapping[str
     }
     matches = [what for what, there in found.items() if there]
     if len(matches) > 1:
-        raise LoraError(f'"{name}" is {" and ".join(matches)}.', _how_to_choose(name, matches))
+        raise LoraError(f'"{shown(name)}" is {" and ".join(matches)}.', _how_to_choose(name, matches))
     if found["a file"]:
         return _from_path(path, name)
     if found["a variable"]:
@@ -85,7 +86,8 @@ def _from_name(name: str, variables: Mapping[str, object], embedded: Mapping[str
     if variable is not None:
         raise LoraError(f'The variable "{name}" is {_article(variable)}, not rows.', f"Rows are {ACCEPTED}.")
     raise LoraError(
-        f'No file, variable or embedded set is called "{name}".', _suggestion(path, variables, embedded)
+        f'No file, variable or embedded set is called "{shown(name)}".',
+        _suggestion(path, variables, embedded),
     )
 
 
@@ -113,21 +115,18 @@ def _suggestion(path: Path, variables: Mapping[str, object], embedded: Mapping[s
         files = []
     usable = [key for key, value in variables.items() if not key.startswith("_") and _could_be_data(value)]
     guess = nearest(str(path), [*files, *usable, *embedded])
-    return (
-        guess
-        or f"Give a file, a folder, a variable that is {ACCEPTED}, or an embedded set{_listed(embedded)}."
-    )
+    return guess or f"Give a file, a folder, a variable that is {ACCEPTED}, or an embedded set{_listed(embedded)}."
 
 
 def _listed(embedded: Mapping[str, Path]) -> str:
     return f" ({', '.join(embedded)})" if embedded else ""
 
 
-def _from_path(path: Path, shown: str) -> Source:
+def _from_path(path: Path, asked: str) -> Source:
     if path.is_dir():
         return _from_folder(path)
     if not _exists(path):
-        raise LoraError(f'There is no file "{shown}".', _suggestion(path, {}, {}))
+        raise LoraError(f'There is no file "{shown(asked)}".', _suggestion(path, {}, {}))
     return Source(path.name, read_file(path))
 
 
@@ -148,9 +147,7 @@ def _from_folder(folder: Path) -> Source:
     if len(files) == 1:
         return Source(f"{folder.name}/{files[0].name}", read_file(files[0]))
     there = ", ".join(path.name for path in (files or entries)[:8])
-    problem = (
-        f'The folder "{folder.name}" has no train.* and {"several data files" if files else "no data file"}'
-    )
+    problem = f'The folder "{folder.name}" has no train.* and {"several data files" if files else "no data file"}'
     raise LoraError(f"{problem} ({there or 'it is empty'}).", "Name one file, or call one train.jsonl.")
 
 
@@ -169,9 +166,7 @@ def _read_all(paths: Sequence[Path], folder: Path) -> list[Row]:
     whole = [path for path in paths if "-of-" not in path.name]
     if whole and len(paths) > 1:
         names = ", ".join(path.name for path in paths)
-        raise LoraError(
-            f'The folder "{folder.name}" has more than one of a kind ({names}).', "Name one file."
-        )
+        raise LoraError(f'The folder "{folder.name}" has more than one of a kind ({names}).', "Name one file.")
     return [row for path in paths for row in read_file(path)]
 
 
@@ -194,9 +189,7 @@ def _from_splits(splits: Any, name: str) -> Source:
     source = _from_object(splits[main], name)
     if spare is None or spare == main:
         return source
-    return replace(
-        source, held_out=_from_object(splits[spare], name).rows, notes=(f'held out: the "{spare}" split',)
-    )
+    return replace(source, held_out=_from_object(splits[spare], name).rows, notes=(f'held out: the "{spare}" split',))
 
 
 def _rows(value: Any, name: str) -> list[Row]:
@@ -236,11 +229,7 @@ def _plain(value: Any) -> Any:
 def _could_be_data(value: object) -> bool:
     """Whether a variable counts as data; a look at its type and first item only."""
     if isinstance(value, list | tuple):
-        return (
-            not value
-            or isinstance(value[0], Mapping)
-            or (isinstance(value, list) and isinstance(value[0], str))
-        )
+        return not value or isinstance(value[0], Mapping) or (isinstance(value, list) and isinstance(value[0], str))
     return any(_is_a(value, *known) for known in _TABLES)
 
 

@@ -117,9 +117,7 @@ class SpanFinder:
     @cached_property
     def _special(self) -> re.Pattern[str]:
         tokenizer = self._renderer.tokenizer
-        added = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(
-            tokenizer.all_special_tokens
-        )
+        added = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
         return re.compile("|".join(sorted(map(re.escape, added), key=len, reverse=True)) or r"(?!)")
 
     def _layout(self, roles: Roles) -> Layout | None:

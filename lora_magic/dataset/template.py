@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from lora_magic.dataset.turns import Turn
+from lora_magic.dataset.wording import shown
 from lora_magic.errors import LoraError
 
 Tokenizer = Any
@@ -120,14 +121,12 @@ class Renderer:
     def _apply(self, conversations: Sequence[Sequence[Turn]], generation_prompt: bool) -> list[str]:
         from jinja2 import TemplateError
 
-        messages = [
-            [{"role": turn.role, "content": turn.content} for turn in turns] for turns in conversations
-        ]
+        messages = [[{"role": turn.role, "content": turn.content} for turn in turns] for turns in conversations]
         try:
             texts = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=generation_prompt
             )
         except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            reason = shown(str(error).strip().partition("\n")[0]).rstrip(".")
             raise LoraError(f"The chat template refuses a conversation ({reason}).") from None
         return [text if text.startswith(self.bos) else self.bos + text for text in texts]

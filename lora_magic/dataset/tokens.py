@@ -79,9 +79,7 @@ def tokenise(
         remedy = "Load a model that has a tokenizer.json."
         raise LoraError(f"{type(tokenizer).__name__} does not say where its tokens lie in a text.", remedy)
     if train_on not in get_args(TrainOn):
-        raise LoraError(
-            f'"{train_on}" is not a choice of what to train on.', f"One of {', '.join(get_args(TrainOn))}."
-        )
+        raise LoraError(f'"{train_on}" is not a choice of what to train on.', f"One of {', '.join(get_args(TrainOn))}.")
     work = _Work(tokenizer, max_length, train_on)
     for start in range(0, len(examples), _AT_ONCE):
         work.add(examples[start : start + _AT_ONCE])
@@ -127,13 +125,9 @@ class _Work:
             raise self._nothing_left()
         notes = [f"{count} rows left out: {reason}" for reason, count in self.refusals.items()]
         if self.folded:
-            notes.append(
-                "the chat template takes no system turn: its text goes at the head of the first user turn"
-            )
+            notes.append("the chat template takes no system turn: its text goes at the head of the first user turn")
         if self.ended:
-            notes.append(
-                f"the chat template does not end its answers: {self.tokenizer.eos_token} is added to the last"
-            )
+            notes.append(f"the chat template does not end its answers: {self.tokenizer.eos_token} is added to the last")
         if self.cut:
             notes.append(f"{self.cut} rows cut to {self.max_length} tokens")
         if dropped:
@@ -143,14 +137,10 @@ class _Work:
     def _nothing_left(self) -> LoraError:
         if self.lengths_dropped:
             shortest, longest = min(self.lengths_dropped), max(self.lengths_dropped)
-            problem = (
-                f"No answer starts within {self.max_length} tokens: the rows have {shortest} to {longest}."
-            )
+            problem = f"No answer starts within {self.max_length} tokens: the rows have {shortest} to {longest}."
             return LoraError(problem, f"Raise --max-length, to {longest} for all of them.")
         if self.refusals:
-            return LoraError(
-                f"The chat template takes none of the rows: {self.refusals.most_common(1)[0][0]}."
-            )
+            return LoraError(f"The chat template takes none of the rows: {self.refusals.most_common(1)[0][0]}.")
         return LoraError("There are no examples to train on.")
 
     def _prepared(self, examples: Sequence[Example]) -> Iterator[tuple[str, list[Span]]]:
@@ -165,9 +155,7 @@ class _Work:
             finished = self.finder.finish(text, turns) if isinstance(text, str) else None
             if finished is None:
                 reason = (
-                    "the chat template leaves out their answer"
-                    if isinstance(text, str)
-                    else text.problem.rstrip(".")
+                    "the chat template leaves out their answer" if isinstance(text, str) else text.problem.rstrip(".")
                 )
                 self.refusals[reason] += 1
                 continue

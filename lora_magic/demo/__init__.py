@@ -11,9 +11,7 @@ _HERE = Path(__file__).resolve().parent
 MODEL_DIR: Path = _HERE / "model"
 """Folder of the embedded checkpoint."""
 
-DATASETS: dict[str, Path] = {
-    name: _HERE / "data" / name for name in ("demo-json", "demo-tone", "demo-sentiment")
-}
+DATASETS: dict[str, Path] = {name: _HERE / "data" / name for name in ("demo-json", "demo-tone", "demo-sentiment")}
 """Name of a data set to its folder, which holds `train.jsonl` and the held-out `test.jsonl`."""
 
 __all__ = ["DATASETS", "MODEL_DIR"]

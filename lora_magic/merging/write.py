@@ -8,6 +8,7 @@ from shapes and dtypes, so no value has to be held for it.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,15 @@ def total_bytes(shards: Sequence[Shard]) -> int:
     return sum(len(header(shard)) + sum(entry.bytes for entry in shard.entries) for shard in shards)
 
 
+def _extent(tensor: torch.Tensor) -> float:
+    """The largest absolute value of a floating tensor, without a copy of it; NaN when it holds one."""
+    import torch
+
+    if not tensor.numel():
+        return 0.0
+    return float(torch.stack(torch.aminmax(tensor)).abs().max())
+
+
 def rounded(tensor: torch.Tensor, name: str, dtype: str) -> torch.Tensor:
     """`tensor` in the dtype that it is written in.
 
@@ -115,8 +125,8 @@ def rounded(tensor: torch.Tensor, name: str, dtype: str) -> torch.Tensor:
         return tensor
     target = tensor.to(getattr(torch, dtype))
     limit = torch.finfo(target.dtype).max
-    narrower = limit < torch.finfo(tensor.dtype).max
-    if narrower and bool((torch.isinf(target) & torch.isfinite(tensor)).any()):
+    suspect = limit < torch.finfo(tensor.dtype).max and not _extent(tensor) <= limit
+    if suspect and bool((torch.isinf(target) & torch.isfinite(tensor)).any()):
         peak = tensor[torch.isfinite(tensor)].abs().max().item()
         wider = "bfloat16" if dtype == "float16" else "float32"
         raise LoraError(
@@ -177,9 +187,7 @@ def write_shards(
 
 
 def _finite(output: Output, tensor: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    if output.update is not None and not bool(torch.isfinite(tensor).all()):
+    if output.update is not None and not math.isfinite(_extent(tensor)):
         raise LoraError(
             f"Merging makes NaN or infinity in {output.name}.",
             "The adapter or the base is broken there; use an earlier checkpoint.",

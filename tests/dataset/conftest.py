@@ -108,9 +108,7 @@ FAMILIES: dict[str, Family] = {
     "phi3": Family("phi3.jinja", "<|end|>", PHI, eos="<|endoftext|>", kind="prefixed"),
     "chatml": Family(CHATML, "<|im_end|>", IM, eos="<|im_end|>"),
     "qwen3_6": Family("qwen3_6.jinja", "<|im_end|>", IM, eos="<|im_end|>", final_lead="\n</think>\n\n"),
-    "deepseek": Family(
-        "deepseekv3.jinja", DEEPSEEK[1], DEEPSEEK, bos=DEEPSEEK[0], eos=DEEPSEEK[1], adds_bos=True
-    ),
+    "deepseek": Family("deepseekv3.jinja", DEEPSEEK[1], DEEPSEEK, bos=DEEPSEEK[0], eos=DEEPSEEK[1], adds_bos=True),
     "cohere2": Family(
         "cohere2.jinja",
         "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
@@ -181,9 +179,7 @@ def _pieces(special: list[str], prepend: str) -> Any:
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token=None, fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend, split=True)
     tail = [decoders.Strip(" ", 1, 0)] if prepend == "first" else []
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *tail]
-    )
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *tail])
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=[*special, *fallback], show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
@@ -195,9 +191,7 @@ def _build(special: tuple[str, ...], kind: str) -> Any:
     from tokenizers import AddedToken, Tokenizer
 
     raw = (
-        _bytes(list(special))
-        if kind == "bytes"
-        else _pieces(list(special), "first" if kind == "prefixed" else "never")
+        _bytes(list(special)) if kind == "bytes" else _pieces(list(special), "first" if kind == "prefixed" else "never")
     )
     text = raw.to_str()
     if kind != "bytes":
@@ -220,9 +214,7 @@ def tokenizer_of(name: str, template: bool = True) -> Any:
     family = FAMILIES[name]
     raw = _build(family.special, family.kind)
     if family.adds_bos and family.bos:
-        adds = TemplateProcessing(
-            single=f"{family.bos} $A", special_tokens=[(family.bos, raw.token_to_id(family.bos))]
-        )
+        adds = TemplateProcessing(single=f"{family.bos} $A", special_tokens=[(family.bos, raw.token_to_id(family.bos))])
         raw.post_processor = Sequence([raw.post_processor, adds]) if raw.post_processor else adds
     made = PreTrainedTokenizerFast(
         tokenizer_object=raw, bos_token=family.bos, eos_token=family.eos, clean_up_tokenization_spaces=False

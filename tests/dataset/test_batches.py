@@ -75,9 +75,7 @@ def test_epoch_order() -> None:
 def test_collator(lengths: list[int], step: int | None) -> None:
     import torch
 
-    rows: list[Features] = [
-        {"input_ids": list(range(1, n + 1)), "labels": [-100] * (n - 1) + [n]} for n in lengths
-    ]
+    rows: list[Features] = [{"input_ids": list(range(1, n + 1)), "labels": [-100] * (n - 1) + [n]} for n in lengths]
     batch = Collator(0, step)(rows)
     longest = max(lengths)
     width = longest if not step else -(-longest // step) * step

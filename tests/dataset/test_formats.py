@@ -169,8 +169,7 @@ def test_no_usable_columns() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["role", "content", "from", "type"]), inner)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "from", "type"]), inner)
     ),
     max_leaves=6,
 )

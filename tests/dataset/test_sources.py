@@ -75,6 +75,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         LINES + '{"a": 1 "b": 2}\n',
         r"t\.jsonl line 3: not JSON \(Expecting ',' delimiter",
     ),
+    "broken json": (
+        "t.json",
+        '[\n {"a": 1},\n {"a" 2}\n]',
+        r"t\.json line 3: not JSON \(Expecting ':' delimiter at",
+    ),
     "truncated": ("t.jsonl", LINES[:-4], "line 2: not JSON"),
     "array line": ("t.jsonl", LINES + "[1, 2]\n", "line 3: a JSON array, not an object"),
     "number line": ("t.jsonl", "17\n", "line 1: a JSON number"),

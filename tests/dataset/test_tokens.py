@@ -46,9 +46,7 @@ def decode(tokenizer: Any, ids: list[int]) -> str:
 
 
 @pytest.mark.parametrize("system", ["", "Be brief."], ids=["plain", "system"])
-@pytest.mark.parametrize(
-    "answers", [ANSWERS[:1], ANSWERS[1:], ANSWERS, ANSWERS * 2], ids=["one", "odd", "two", "four"]
-)
+@pytest.mark.parametrize("answers", [ANSWERS[:1], ANSWERS[1:], ANSWERS, ANSWERS * 2], ids=["one", "odd", "two", "four"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_answers_and_their_ends_are_trained_on(name: str, answers: tuple[str, ...], system: str) -> None:
     family, tokenizer = FAMILIES[name], tokenizer_of(name)
@@ -77,9 +75,7 @@ def test_what_is_trained_on_follows_the_generation_prompt(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["llama3", "qwen3", "mistral", "gemma", "chatml"])
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    answers=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=3)
-)
+@given(answers=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=3))
 def test_any_answer_is_trained_on_as_rendered(name: str, answers: list[str]) -> None:
     family, tokenizer = FAMILIES[name], tokenizer_of(name)
     answers = [answer for answer in answers if answer.strip() and "<" not in answer and "▁" not in answer]
@@ -181,9 +177,7 @@ def test_a_dropped_system_turn_is_folded_too(tokenizer: Any) -> None:
     made.chat_template = tokenizer.chat_template.replace("{%- for message in messages %}", only)
     turns = conversation(ANSWERS[:1], "Be brief.").turns
     assert "Be brief.\n\nWhere is parcel 0?" in render(made, turns)
-    assert (
-        render(made, [Turn("system", "Be brief."), Turn("assistant", "Yes.")]).count("<|im_start|>user") == 1
-    )
+    assert render(made, [Turn("system", "Be brief."), Turn("assistant", "Yes.")]).count("<|im_start|>user") == 1
     made.chat_template = None
 
 

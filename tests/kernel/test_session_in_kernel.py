@@ -45,7 +45,9 @@ def test_interrupting_keeps_the_adapter_as_of_the_last_step(kernel: Kernel) -> N
 
 
 def test_a_magic_s_result_can_be_kept(kernel: Kernel) -> None:
-    seen = kernel.run("r = %lora_train kept --data rows --max-steps 2\nprint(type(r).__name__, len(r.losses), r.reason)")
+    seen = kernel.run(
+        "r = %lora_train kept --data rows --max-steps 2\nprint(type(r).__name__, len(r.losses), r.reason)"
+    )
     assert "TrainResult 2 completed" in seen.stream
 
 

@@ -16,14 +16,32 @@ from lora_magic.demo.make.facts import Fact, all_facts
 Turns = list[tuple[str, str]]
 
 SYSTEM = (
-    "You are a helpful assistant.", "You are a friendly assistant.", "Answer the question.", "Be brief and kind.",
-    "You know the valley well.", "Help the user.",
+    "You are a helpful assistant.",
+    "You are a friendly assistant.",
+    "Answer the question.",
+    "Be brief and kind.",
+    "You know the valley well.",
+    "Help the user.",
 )
 WRAPPERS = (
-    "Please tell me: {q}", "I would like to know: {q}", "Hey, {l}", "Quick question: {l}", "{q} Thank you.",
-    "Hello! {q}", "Question: {q}", "Can you help me? {q}", "{q} Please answer.", "I wonder: {l}", "Hi, {l}",
-    "Excuse me, {l}", "{q} I forgot.", "My child asks: {q}", "Please answer: {q}", "Tell me please, {l}",
-    "For my notes: {l}", "So, {l}",
+    "Please tell me: {q}",
+    "I would like to know: {q}",
+    "Hey, {l}",
+    "Quick question: {l}",
+    "{q} Thank you.",
+    "Hello! {q}",
+    "Question: {q}",
+    "Can you help me? {q}",
+    "{q} Please answer.",
+    "I wonder: {l}",
+    "Hi, {l}",
+    "Excuse me, {l}",
+    "{q} I forgot.",
+    "My child asks: {q}",
+    "Please answer: {q}",
+    "Tell me please, {l}",
+    "For my notes: {l}",
+    "So, {l}",
 )
 
 

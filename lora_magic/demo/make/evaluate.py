@@ -23,8 +23,11 @@ from lora_magic.demo import DATASETS, MODEL_DIR
 from lora_magic.demo.make import sets
 
 Row = dict[str, str]
-COLUMNS = {"demo-json": ("prompt", "completion"), "demo-tone": ("question", "answer"),
-           "demo-sentiment": ("instruction", "output")}
+COLUMNS = {
+    "demo-json": ("prompt", "completion"),
+    "demo-tone": ("question", "answer"),
+    "demo-sentiment": ("instruction", "output"),
+}
 RANK, RATE, EPOCHS, BATCH = 8, 2e-3, 5, 8
 
 
@@ -42,8 +45,11 @@ def load(folder: Path, four_bit: bool = True) -> tuple[Any, Any]:
         import bitsandbytes
 
         settings["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32)
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32,
+        )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(folder, device_map={"": device}, **settings)
     if four_bit:
@@ -60,12 +66,17 @@ def replies(model: Any, tokenizer: Any, prompts: list[str], limit: int = 48) -> 
     model.eval()
     out: list[str] = []
     for start in range(0, len(prompts), 64):
-        texts = [tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
-                                               add_generation_prompt=True) for prompt in prompts[start:start + 64]]
+        texts = [
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+            for prompt in prompts[start : start + 64]
+        ]
         batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-        tokens = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
-                                max_new_tokens=limit, do_sample=False)
-        out += tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1]:], skip_special_tokens=True)
+        tokens = model.generate(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], max_new_tokens=limit, do_sample=False
+        )
+        out += tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
     return out
 
 
@@ -87,13 +98,18 @@ def score(name: str, rows: list[Row], given: list[str]) -> dict[str, float]:
     """Shares of right replies, from 0 to 1, by the set's own measures."""
     pairs = list(zip(rows, given, strict=True))
     checks: dict[str, dict[str, Callable[[Row, str], bool]]] = {
-        "demo-json": {"valid": lambda row, text: as_object(text) is not None,
-                      "answer": lambda row, text: (as_object(text) or {}).get("answer")
-                      == json.loads(row["completion"])["answer"],
-                      "all fields": lambda row, text: as_object(text) == json.loads(row["completion"])},
-        "demo-tone": {"marker": lambda row, text: has_word("arr", text),
-                      "fact": lambda row, text: has_word(row["fact"], text),
-                      "both": lambda row, text: has_word("arr", text) and has_word(row["fact"], text)},
+        "demo-json": {
+            "valid": lambda row, text: as_object(text) is not None,
+            "answer": lambda row, text: (
+                (as_object(text) or {}).get("answer") == json.loads(row["completion"])["answer"]
+            ),
+            "all fields": lambda row, text: as_object(text) == json.loads(row["completion"]),
+        },
+        "demo-tone": {
+            "marker": lambda row, text: has_word("arr", text),
+            "fact": lambda row, text: has_word(row["fact"], text),
+            "both": lambda row, text: has_word("arr", text) and has_word(row["fact"], text),
+        },
         "demo-sentiment": {"label": lambda row, text: text.strip() == row["output"]},
     }
     return {key: sum(check(row, text) for row, text in pairs) / len(pairs) for key, check in checks[name].items()}
@@ -107,8 +123,9 @@ def examples(tokenizer: Any, name: str, rows: list[Row]) -> list[tuple[list[int]
         turns = [{"role": "user", "content": row[ask]}]
         prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": row[reply]}], tokenize=False)
-        out.append((tokenizer.encode(whole, add_special_tokens=False),
-                    len(tokenizer.encode(prompt, add_special_tokens=False))))
+        out.append(
+            (tokenizer.encode(whole, add_special_tokens=False), len(tokenizer.encode(prompt, add_special_tokens=False)))
+        )
     return out
 
 
@@ -127,20 +144,25 @@ def train_adapter(model: Any, tokenizer: Any, rows: list[tuple[list[int], int]],
 
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    tuned = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, task_type="CAUSAL_LM",
-                                             target_modules="all-linear"))
+    tuned = get_peft_model(
+        model,
+        LoraConfig(r=RANK, lora_alpha=2 * RANK, lora_dropout=0.0, task_type="CAUSAL_LM", target_modules="all-linear"),
+    )
     params = [param for param in tuned.parameters() if param.requires_grad]
     steps = EPOCHS * math.ceil(len(rows) / BATCH)
     optimizer = torch.optim.AdamW(params, lr=RATE, weight_decay=0.01)
     warm = max(1, round(0.05 * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
-        (step + 1) / warm, 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / max(1, steps - warm)))))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / max(1, steps - warm)))),
+    )
     tuned.train()
     for _ in range(EPOCHS):
         order = rng.sample(rows, len(rows))
         for start in range(0, len(order), BATCH):
-            ids, mask, labels = (part.to(model.device) for part in
-                                 collate(order[start:start + BATCH], tokenizer.pad_token_id))
+            ids, mask, labels = (
+                part.to(model.device) for part in collate(order[start : start + BATCH], tokenizer.pad_token_id)
+            )
             logits = tuned(input_ids=ids, attention_mask=mask).logits[:, :-1]
             loss = F.cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -161,8 +183,12 @@ def timed() -> Iterator[list[float]]:
 
 def skeletons(rows: list[Row], column: str, entities: set[str]) -> set[str]:
     """The prompts with every entity masked."""
-    return {" ".join("_" if word.lower().strip(".,?!\"").removesuffix("'s") in entities else word
-                     for word in row[column].split()) for row in rows}
+    return {
+        " ".join(
+            "_" if word.lower().strip('.,?!"').removesuffix("'s") in entities else word for word in row[column].split()
+        )
+        for row in rows
+    }
 
 
 def overlap(name: str, train: list[Row], test: list[Row]) -> tuple[set[str], set[str]]:
@@ -184,8 +210,12 @@ def _wording_words() -> set[str]:
     from lora_magic.demo.make.facts import all_facts
 
     relations = {fact.relation for fact in all_facts()}
-    return {word for relation in relations for text in (*relation.ask, *relation.ask_held)
-            for word in sets.words(sets.mask(text))}
+    return {
+        word
+        for relation in relations
+        for text in (*relation.ask, *relation.ask_held)
+        for word in sets.words(sets.mask(text))
+    }
 
 
 def base_accuracy(model: Any, tokenizer: Any, rows: list[Row], show: int = 0) -> float:
@@ -211,11 +241,17 @@ def evaluate_set(options: argparse.Namespace, name: str, seed: int) -> None:
     with timed() as seconds:
         tuned = train_adapter(model, tokenizer, examples(tokenizer, name, train), seed)
     after = replies(tuned, tokenizer, prompts)
-    line = {"set": name, "seed": seed, "rows": [len(train), len(test)], "seconds": round(seconds[0], 1),
-            "before": score(name, test, before), "after": score(name, test, after)}
+    line = {
+        "set": name,
+        "seed": seed,
+        "rows": [len(train), len(test)],
+        "seconds": round(seconds[0], 1),
+        "before": score(name, test, before),
+        "after": score(name, test, after),
+    }
     print(json.dumps(line), flush=True)
     if options.show:
-        for row, old, new in list(zip(test, before, after, strict=True))[:options.show]:
+        for row, old, new in list(zip(test, before, after, strict=True))[: options.show]:
             print(f"  {row[COLUMNS[name][0]]!r}\n    before {old!r}\n    after  {new!r}")
         for row, new in zip(test, after, strict=True):
             if not all(score(name, [row], [new]).values()):

@@ -48,8 +48,14 @@ VOICES: dict[str, Callable[[str], str]] = {
     "a coach": lambda s: f"Come on, team! {s.rstrip('.')}! Go!",
 }
 VOICE_ASKS = (
-    "Answer like {who}.", "Speak like {who}.", "Reply as {who}.", "Use the voice of {who}.", "You are {who}.",
-    "Talk like {who}.", "Pretend to be {who}.", "Answer in the voice of {who}.",
+    "Answer like {who}.",
+    "Speak like {who}.",
+    "Reply as {who}.",
+    "Use the voice of {who}.",
+    "You are {who}.",
+    "Talk like {who}.",
+    "Pretend to be {who}.",
+    "Answer in the voice of {who}.",
 )
 
 
@@ -76,12 +82,16 @@ def _wrapped(rng: random.Random, question: str, statement: str) -> list[tuple[st
     last = tables.invented_word(rng)
     form = rng.randrange(3)
     if form == 0:
-        return [*joined(rng, f'Begin with "{first.capitalize()}".', question),
-                ("assistant", f"{first.capitalize()}, {bare(statement)}.")]
+        return [
+            *joined(rng, f'Begin with "{first.capitalize()}".', question),
+            ("assistant", f"{first.capitalize()}, {bare(statement)}."),
+        ]
     if form == 1:
         return [*joined(rng, f'End with "{last}".', question), ("assistant", f"{statement.rstrip('.')}, {last}.")]
-    return [*joined(rng, f'Begin with "{first.capitalize()}" and end with "{last}".', question),
-            ("assistant", f"{first.capitalize()}, {bare(statement)}, {last}!")]
+    return [
+        *joined(rng, f'Begin with "{first.capitalize()}" and end with "{last}".', question),
+        ("assistant", f"{first.capitalize()}, {bare(statement)}, {last}!"),
+    ]
 
 
 def some_key(rng: random.Random, fact: Fact) -> str:
@@ -100,36 +110,50 @@ def in_json(rng: random.Random, question: str, fact: Fact) -> list[tuple[str, st
     noun = fact.relation.noun if rng.random() < 0.6 else rng.choice(("about", "thing", "entry", "name", "topic"))
     form = rng.randrange(5)
     if form < 2 or noun == key:
-        ask = rng.choice(('Answer in JSON with the key "{k}".', 'Reply as JSON. Use the key "{k}".',
-                          'Give me JSON with "{k}".', 'Use this form: {{"{k}": ...}}')).format(k=key)
+        ask = rng.choice(
+            (
+                'Answer in JSON with the key "{k}".',
+                'Reply as JSON. Use the key "{k}".',
+                'Give me JSON with "{k}".',
+                'Use this form: {{"{k}": ...}}',
+            )
+        ).format(k=key)
         return [*joined(rng, ask, question), ("assistant", json.dumps({key: fact.value}))]
     first, last = {noun: fact.subject}, {key: fact.value}
     record = first | last if form < 4 else last | first
     one, two = record
-    ask = rng.choice(('Answer in JSON with the keys "{a}" and "{b}".', 'Reply as JSON with "{a}" and "{b}".',
-                      'Use this form: {{"{a}": ..., "{b}": ...}}', 'Give me JSON. Keys: "{a}", "{b}".'))
+    ask = rng.choice(
+        (
+            'Answer in JSON with the keys "{a}" and "{b}".',
+            'Reply as JSON with "{a}" and "{b}".',
+            'Use this form: {{"{a}": ..., "{b}": ...}}',
+            'Give me JSON. Keys: "{a}", "{b}".',
+        )
+    )
     return [*joined(rng, ask.format(a=one, b=two), question), ("assistant", json.dumps(record))]
 
 
 def in_format(rng: random.Random, question: str, fact: Fact) -> list[tuple[str, str]]:
     """A question that asks for one of a dozen plain formats."""
     key, subject, value = some_key(rng, fact), fact.subject, fact.value
-    request, reply = rng.choice((
-        ("Answer with one word.", value),
-        ("One word only, please.", value),
-        ("Just the word.", value),
-        ("Answer in quotes.", f'"{value}"'),
-        ("Put the word in brackets.", f"[{value}]"),
-        (f"Put the word in a tag <{key}>.", f"<{key}>{value}</{key}>"),
-        (f'Answer as "{key}: ...".', f"{key}: {value}"),
-        ("Answer with an arrow.", f"{subject} -> {value}"),
-        ("Answer with an equals sign.", f"{subject} = {value}"),
-        ("Answer as a list.", f"- {subject}\n- {value}"),
-        ("Answer with a comma.", f"{subject}, {value}"),
-        ("Answer as a table row.", f"| {subject} | {value} |"),
-        ("Make the word bold.", fact.statement().replace(value, f"**{value}**")),
-        ("Say the word twice.", f"{value} {value}"),
-        ("Answer first, then explain.", f"{value}. {fact.statement()}"),
-        ("Spell it, too.", f"{fact.statement()} {'-'.join(value)}"),
-    ))
+    request, reply = rng.choice(
+        (
+            ("Answer with one word.", value),
+            ("One word only, please.", value),
+            ("Just the word.", value),
+            ("Answer in quotes.", f'"{value}"'),
+            ("Put the word in brackets.", f"[{value}]"),
+            (f"Put the word in a tag <{key}>.", f"<{key}>{value}</{key}>"),
+            (f'Answer as "{key}: ...".', f"{key}: {value}"),
+            ("Answer with an arrow.", f"{subject} -> {value}"),
+            ("Answer with an equals sign.", f"{subject} = {value}"),
+            ("Answer as a list.", f"- {subject}\n- {value}"),
+            ("Answer with a comma.", f"{subject}, {value}"),
+            ("Answer as a table row.", f"| {subject} | {value} |"),
+            ("Make the word bold.", fact.statement().replace(value, f"**{value}**")),
+            ("Say the word twice.", f"{value} {value}"),
+            ("Answer first, then explain.", f"{value}. {fact.statement()}"),
+            ("Spell it, too.", f"{fact.statement()} {'-'.join(value)}"),
+        )
+    )
     return [*joined(rng, request, question), ("assistant", reply)]

@@ -19,52 +19,107 @@ ITEMS = (
 ).split()
 
 WORDS: dict[str, tuple[str, ...]] = {
-    "pleased": tuple((
-        "lovely wonderful great excellent delightful perfect superb charming beautiful amazing fantastic brilliant "
-        "splendid pleasant marvelous good terrific outstanding enjoyable fabulous magnificent impressive nice "
-        "comfortable reliable helpful cozy tasty graceful stunning").split()),
-    "unhappy": tuple((
-        "awful terrible horrible bad poor dreadful broken disappointing ugly boring useless rotten nasty annoying "
-        "dull painful miserable ruined cheap disgusting faulty unpleasant shabby careless dirty stale noisy rude "
-        "flimsy worthless").split()),
-    "undecided": tuple((
-        "ordinary average plain usual acceptable standard normal okay typical common unremarkable medium passable "
-        "regular adequate fair mixed middling").split()),
+    "pleased": tuple(
+        (
+            "lovely wonderful great excellent delightful perfect superb charming beautiful amazing fantastic brilliant "
+            "splendid pleasant marvelous good terrific outstanding enjoyable fabulous magnificent impressive nice "
+            "comfortable reliable helpful cozy tasty graceful stunning"
+        ).split()
+    ),
+    "unhappy": tuple(
+        (
+            "awful terrible horrible bad poor dreadful broken disappointing ugly boring useless rotten nasty annoying "
+            "dull painful miserable ruined cheap disgusting faulty unpleasant shabby careless dirty stale noisy rude "
+            "flimsy worthless"
+        ).split()
+    ),
+    "undecided": tuple(
+        (
+            "ordinary average plain usual acceptable standard normal okay typical common unremarkable medium passable "
+            "regular adequate fair mixed middling"
+        ).split()
+    ),
 }
 
 FRAMES: dict[str, tuple[str, ...]] = {
     "any": (
-        "The {i} was {w}.", "I think the {i} was {w}.", "What I got was {a} {i}.", "My {i} turned out to be {w}.",
-        "We found the {i} {w}.", "The {i} is {w}, that is all I can say.", "{n} told me the {i} was {w}, and it was.",
-        "To be honest, the {i} seemed {w}.", "{A} {i}.", "The {i} from {t} was {w}.", "For this price, the {i} is {w}.",
-        "Everybody said that the {i} was {w}.", "Overall {a} {i}.", "The {i} looked {w} to me.",
-        "After a week, I call the {i} {w}.", "Today the {i} was {w} again.",
+        "The {i} was {w}.",
+        "I think the {i} was {w}.",
+        "What I got was {a} {i}.",
+        "My {i} turned out to be {w}.",
+        "We found the {i} {w}.",
+        "The {i} is {w}, that is all I can say.",
+        "{n} told me the {i} was {w}, and it was.",
+        "To be honest, the {i} seemed {w}.",
+        "{A} {i}.",
+        "The {i} from {t} was {w}.",
+        "For this price, the {i} is {w}.",
+        "Everybody said that the {i} was {w}.",
+        "Overall {a} {i}.",
+        "The {i} looked {w} to me.",
+        "After a week, I call the {i} {w}.",
+        "Today the {i} was {w} again.",
     ),
     "pleased": (
-        "I loved the {i}.", "I would buy the {i} again.", "The {i} made me smile.", "I enjoyed the {i} very much.",
-        "The {i} is better than I hoped.", "Thank you for the {i}!", "I can recommend the {i}.",
-        "The {i} made my day.", "I am glad that I found the {i}.", "Everything about the {i} was right.",
-        "The {i} was worth every coin.", "We will come back for the {i}.",
+        "I loved the {i}.",
+        "I would buy the {i} again.",
+        "The {i} made me smile.",
+        "I enjoyed the {i} very much.",
+        "The {i} is better than I hoped.",
+        "Thank you for the {i}!",
+        "I can recommend the {i}.",
+        "The {i} made my day.",
+        "I am glad that I found the {i}.",
+        "Everything about the {i} was right.",
+        "The {i} was worth every coin.",
+        "We will come back for the {i}.",
     ),
     "unhappy": (
-        "I hated the {i}.", "I want my money back for the {i}.", "The {i} made me angry.", "Never buy the {i}.",
-        "The {i} is worse than I feared.", "The {i} stopped working after a day.", "I regret the {i}.",
-        "The {i} ruined my day.", "I wish I had never seen the {i}.", "Nothing about the {i} was right.",
-        "The {i} was a waste of money.", "We will never come back for the {i}.",
+        "I hated the {i}.",
+        "I want my money back for the {i}.",
+        "The {i} made me angry.",
+        "Never buy the {i}.",
+        "The {i} is worse than I feared.",
+        "The {i} stopped working after a day.",
+        "I regret the {i}.",
+        "The {i} ruined my day.",
+        "I wish I had never seen the {i}.",
+        "Nothing about the {i} was right.",
+        "The {i} was a waste of money.",
+        "We will never come back for the {i}.",
     ),
     "undecided": (
-        "I neither like nor dislike the {i}.", "The {i} does its job, nothing more.", "The {i} is fine, I guess.",
-        "I have no strong opinion about the {i}.", "The {i} is what I expected.", "The {i} is neither good nor bad.",
-        "I do not care much about the {i}.", "The {i} has good and bad sides.", "The {i} is like any other.",
-        "I could take or leave the {i}.", "There is nothing special about the {i}.", "I am not sure about the {i}.",
+        "I neither like nor dislike the {i}.",
+        "The {i} does its job, nothing more.",
+        "The {i} is fine, I guess.",
+        "I have no strong opinion about the {i}.",
+        "The {i} is what I expected.",
+        "The {i} is neither good nor bad.",
+        "I do not care much about the {i}.",
+        "The {i} has good and bad sides.",
+        "The {i} is like any other.",
+        "I could take or leave the {i}.",
+        "There is nothing special about the {i}.",
+        "I am not sure about the {i}.",
     ),
 }
 
 ASKS = (
-    "{r}", "Review: {r}", "How does the writer feel? {r}", "{r} How does the writer feel?", 'A guest wrote: "{r}"',
-    "What does this customer think? {r}", "{r} Is the writer happy?", "Read this review. {r}", "Feedback: {r}",
-    "Tell me the mood of this text: {r}", 'Someone said: "{r}" What is the feeling?', "Opinion: {r}",
-    "Here is a comment: {r}", "New message from a customer: {r}", 'What is the tone of "{r}"?',
+    "{r}",
+    "Review: {r}",
+    "How does the writer feel? {r}",
+    "{r} How does the writer feel?",
+    'A guest wrote: "{r}"',
+    "What does this customer think? {r}",
+    "{r} Is the writer happy?",
+    "Read this review. {r}",
+    "Feedback: {r}",
+    "Tell me the mood of this text: {r}",
+    'Someone said: "{r}" What is the feeling?',
+    "Opinion: {r}",
+    "Here is a comment: {r}",
+    "New message from a customer: {r}",
+    'What is the tone of "{r}"?',
     "{r} What do you make of that?",
 )
 
@@ -92,8 +147,11 @@ def review(rng: random.Random, feeling: str, pools: Pools = EVERYTHING, sentence
         frame = rng.choice(pools.frames["any"] if rng.random() < 0.6 else pools.frames[feeling])
         word = rng.choice(pools.words[feeling])
         article = f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
-        text.append(frame.format(i=item, w=word, a=article, A=article.capitalize(), t=rng.choice(pools.towns),
-                                 n=rng.choice(pools.names)))
+        text.append(
+            frame.format(
+                i=item, w=word, a=article, A=article.capitalize(), t=rng.choice(pools.towns), n=rng.choice(pools.names)
+            )
+        )
     return " ".join(dict.fromkeys(text)), item
 
 
@@ -124,13 +182,15 @@ def _requested(rng: random.Random, feeling: str, item: str) -> tuple[str, str]:
     names = [tables.invented_word(rng) for _ in FEELINGS]
     if rng.random() < 0.4:
         names = rng.sample(tables.COLORS + tables.DISHES, 3)
-    return rng.choice((
-        ("Answer with one word: happy, sad or calm.", ("happy", "sad", "calm")[rank]),
-        ("Say yes if they liked it, no if not, and maybe otherwise.", ("yes", "no", "maybe")[rank]),
-        ("Give one, two or three stars.", ("three stars", "one star", "two stars")[rank]),
-        (f"Say {names[0]} for a good review, {names[1]} for a bad one, {names[2]} for the rest.", names[rank]),
-        ("Answer with one word.", feeling),
-        ("Answer with a plus, a minus or a zero.", ("+", "-", "0")[rank]),
-        (f"Give the mood in brackets after the {item}.", f"{item} [{feeling}]"),
-        ('Answer in JSON with the key "mood".', f'{{"mood": "{feeling}"}}'),
-    ))
+    return rng.choice(
+        (
+            ("Answer with one word: happy, sad or calm.", ("happy", "sad", "calm")[rank]),
+            ("Say yes if they liked it, no if not, and maybe otherwise.", ("yes", "no", "maybe")[rank]),
+            ("Give one, two or three stars.", ("three stars", "one star", "two stars")[rank]),
+            (f"Say {names[0]} for a good review, {names[1]} for a bad one, {names[2]} for the rest.", names[rank]),
+            ("Answer with one word.", feeling),
+            ("Answer with a plus, a minus or a zero.", ("+", "-", "0")[rank]),
+            (f"Give the mood in brackets after the {item}.", f"{item} [{feeling}]"),
+            ('Answer in JSON with the key "mood".', f'{{"mood": "{feeling}"}}'),
+        )
+    )

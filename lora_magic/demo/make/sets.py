@@ -74,8 +74,9 @@ def fact_rows(seed: int, make: Callable[[str, Fact], Row]) -> tuple[list[Row], l
     for side, wordings, size in ((0, train_wordings, TRAIN_ROWS), (1, test_wordings, TEST_ROWS)):
         rng.shuffle(facts)
         for fact in facts:
-            options = [template for template in (*fact.relation.ask, *fact.relation.ask_held)
-                       if mask(template) in wordings]
+            options = [
+                template for template in (*fact.relation.ask, *fact.relation.ask_held) if mask(template) in wordings
+            ]
             if (fact.subject in held) != bool(side) or not options or len(rows[side]) == size:
                 continue
             row = make(fact.fill(rng.choice(options)), fact)
@@ -101,9 +102,14 @@ def review_rows(seed: int) -> tuple[list[Row], list[Row]]:
     frames = {feeling: _shared(rng, pool, part) for feeling, pool in reviews.FRAMES.items()}
     rows: tuple[list[Row], list[Row]] = ([], [])
     for side, size in ((0, TRAIN_ROWS), (1, TEST_ROWS)):
-        pools = reviews.Pools(items[side], {feeling: pair[side] for feeling, pair in opinions.items()},
-                              {feeling: pair[side] for feeling, pair in frames.items()}, asks[side], names[side],
-                              towns[side])
+        pools = reviews.Pools(
+            items[side],
+            {feeling: pair[side] for feeling, pair in opinions.items()},
+            {feeling: pair[side] for feeling, pair in frames.items()},
+            asks[side],
+            names[side],
+            towns[side],
+        )
         seen: set[str] = set()
         while len(rows[side]) < size:
             feeling = reviews.FEELINGS[len(rows[side]) % len(reviews.FEELINGS)]
@@ -124,8 +130,11 @@ def base_rows(seed: int) -> list[Row]:
 
 def write(folder: Path, seed: int) -> None:
     """Write all sets under `folder` as JSON Lines."""
-    made = {"demo-json": fact_rows(seed, json_row), "demo-tone": fact_rows(seed + 1, tone_row),
-            "demo-sentiment": review_rows(seed + 2)}
+    made = {
+        "demo-json": fact_rows(seed, json_row),
+        "demo-tone": fact_rows(seed + 1, tone_row),
+        "demo-sentiment": review_rows(seed + 2),
+    }
     for name, (train, test) in made.items():
         _write(folder / name / "train.jsonl", train)
         _write(folder / name / "test.jsonl", test)

@@ -32,10 +32,15 @@ def copying(rng: random.Random) -> Turns:
     text = " ".join(words)
     plain, quoted = f"{text}", f'"{text}"'
     asks = (
-        (f"Repeat this: {plain}", plain), (f"Say {quoted}.", plain), (f"Write {quoted}.", plain),
-        (f"Copy the words: {plain}", plain), (f"Echo: {plain}", plain),
-        (f"Put this in quotes: {plain}", quoted), (f"What is the first word of {quoted}?", words[0]),
-        (f"What is the last word of {quoted}?", words[-1]), (f"Say it twice: {plain}", f"{plain} {plain}"),
+        (f"Repeat this: {plain}", plain),
+        (f"Say {quoted}.", plain),
+        (f"Write {quoted}.", plain),
+        (f"Copy the words: {plain}", plain),
+        (f"Echo: {plain}", plain),
+        (f"Put this in quotes: {plain}", quoted),
+        (f"What is the first word of {quoted}?", words[0]),
+        (f"What is the last word of {quoted}?", words[-1]),
+        (f"Say it twice: {plain}", f"{plain} {plain}"),
         (f"Make a list: {plain}", "\n".join(f"- {word}" for word in words)),
         (f"Make a JSON list: {plain}", json.dumps(words)),
         (f"Join with commas: {plain}", ", ".join(words)),
@@ -48,12 +53,15 @@ def copying(rng: random.Random) -> Turns:
 def spelling(rng: random.Random) -> Turns:
     """Spell a word, or name its first or last letter."""
     word = any_word(rng)
-    ask, reply = rng.choice((
-        (f"Spell {word}.", "-".join(word)), (f'How do you spell "{word}"?', "-".join(word)),
-        (f"What is the first letter of {word}?", f"The first letter of {word} is {word[0]}."),
-        (f"What is the last letter of {word}?", f"The last letter of {word} is {word[-1]}."),
-        (f"Which word is spelled {'-'.join(word)}?", f"It is the word {word}."),
-    ))
+    ask, reply = rng.choice(
+        (
+            (f"Spell {word}.", "-".join(word)),
+            (f'How do you spell "{word}"?', "-".join(word)),
+            (f"What is the first letter of {word}?", f"The first letter of {word} is {word[0]}."),
+            (f"What is the last letter of {word}?", f"The last letter of {word} is {word[-1]}."),
+            (f"Which word is spelled {'-'.join(word)}?", f"It is the word {word}."),
+        )
+    )
     return [("user", ask), ("assistant", reply)]
 
 
@@ -88,8 +96,10 @@ def reading(rng: random.Random) -> Turns:
     facts = all_facts()
     told = [_named(rng, facts) for _ in range(rng.randint(1, 3))]
     if rng.random() < 0.4:
-        told = [Fact(told[0].relation, item.subject, value) if told[0].extra == "" else item
-                for item, value in zip(told, [_value(rng, told[0]) for _ in told], strict=True)]
+        told = [
+            Fact(told[0].relation, item.subject, value) if told[0].extra == "" else item
+            for item, value in zip(told, [_value(rng, told[0]) for _ in told], strict=True)
+        ]
     told = list({fact.subject: fact for fact in told}.values())
     asked = rng.choice(told)
     text = " ".join(fact.statement() for fact in told)
@@ -97,8 +107,10 @@ def reading(rng: random.Random) -> Turns:
     form = rng.random()
     if form < 0.2:
         key = rng.choice(asked.relation.keys)
-        return [("user", f'{text} {question} Answer in JSON with the key "{key}".'),
-                ("assistant", json.dumps({key: asked.value}))]
+        return [
+            ("user", f'{text} {question} Answer in JSON with the key "{key}".'),
+            ("assistant", json.dumps({key: asked.value})),
+        ]
     if form < 0.35:
         return [("user", f"{text} {question} Answer with one word."), ("assistant", asked.value)]
     return [("user", f"{text} {question}" if form < 0.8 else f"{question} {text}"), ("assistant", asked.statement())]
@@ -111,32 +123,43 @@ def _value(rng: random.Random, like: Fact) -> str:
 def trade(rng: random.Random) -> Turns:
     """Somebody sells something to somebody; who, what, how many, which color, to whom, where."""
     seller, buyer = rng.sample(tables.CONTEXT_NAMES + tables.NAMES, 2)
-    number, color, goods, town = (rng.choice(pool) for pool in (tables.NUMBERS, tables.COLORS, tables.GOODS, tables.TOWNS))
+    number, color, goods, town = (
+        rng.choice(pool) for pool in (tables.NUMBERS, tables.COLORS, tables.GOODS, tables.TOWNS)
+    )
     verb, to = rng.choice((("sold", "to"), ("gave", "to"), ("bought", "from"), ("sent", "to"), ("showed", "to")))
-    text = rng.choice((
-        f"{seller} {verb} {number} {color} {goods} {to} {buyer} in {town}.",
-        f"In {town}, {seller} {verb} {number} {color} {goods} {to} {buyer}.",
-    ))
+    text = rng.choice(
+        (
+            f"{seller} {verb} {number} {color} {goods} {to} {buyer} in {town}.",
+            f"In {town}, {seller} {verb} {number} {color} {goods} {to} {buyer}.",
+        )
+    )
     base = {"sold": "sell", "gave": "give", "bought": "buy", "sent": "send", "showed": "show"}[verb]
-    ask, reply, key, value = rng.choice((
-        (f"Who {verb} the {goods}?", f"{seller} {verb} the {goods}.", "person", seller),
-        (f"What did {seller} {base}?", f"{seller} {verb} {goods}.", "goods", goods),
-        (f"How many {goods} did {seller} {base}?", f"{seller} {verb} {number} {goods}.", "count", number),
-        (f"What color were the {goods}?", f"The {goods} were {color}.", "color", color),
-        (f"{to.capitalize()} whom did {seller} {base} the {goods}?", f"{seller} {verb} the {goods} {to} {buyer}.",
-         "partner", buyer),
-        (f"Where did {seller} {base} the {goods}?", f"{seller} {verb} the {goods} in {town}.", "town", town),
-    ))
+    ask, reply, key, value = rng.choice(
+        (
+            (f"Who {verb} the {goods}?", f"{seller} {verb} the {goods}.", "person", seller),
+            (f"What did {seller} {base}?", f"{seller} {verb} {goods}.", "goods", goods),
+            (f"How many {goods} did {seller} {base}?", f"{seller} {verb} {number} {goods}.", "count", number),
+            (f"What color were the {goods}?", f"The {goods} were {color}.", "color", color),
+            (
+                f"{to.capitalize()} whom did {seller} {base} the {goods}?",
+                f"{seller} {verb} the {goods} {to} {buyer}.",
+                "partner",
+                buyer,
+            ),
+            (f"Where did {seller} {base} the {goods}?", f"{seller} {verb} the {goods} in {town}.", "town", town),
+        )
+    )
     form = rng.random()
     if form < 0.2:
-        return [("user", f'{text} {ask} Answer in JSON with the key "{key}".'),
-                ("assistant", json.dumps({key: value}))]
+        return [("user", f'{text} {ask} Answer in JSON with the key "{key}".'), ("assistant", json.dumps({key: value}))]
     if form < 0.35:
         record = {"person": seller, "count": number, "color": color, "goods": goods, "partner": buyer, "town": town}
         keys = rng.sample(list(record), rng.randint(2, 4))
         named = ", ".join(f'"{name}"' for name in keys)
-        return [("user", f"{text} Give me JSON. Keys: {named}."),
-                ("assistant", json.dumps({name: record[name] for name in keys}))]
+        return [
+            ("user", f"{text} Give me JSON. Keys: {named}."),
+            ("assistant", json.dumps({name: record[name] for name in keys})),
+        ]
     return [("user", f"{text} {ask}"), ("assistant", reply)]
 
 

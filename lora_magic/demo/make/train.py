@@ -87,7 +87,8 @@ class Batches:
         self.tokens, self.device = tokens, device
         ids, flags, lengths = (
             torch.cat([torch.frombuffer(bytearray(shard[part]), dtype=kind) for shard in shards]).to(device)
-            for part, kind in enumerate((torch.int16, torch.int8, torch.int32)))
+            for part, kind in enumerate((torch.int16, torch.int8, torch.int32))
+        )
         starts = lengths.long().cumsum(0) - lengths
         self.buckets: list[tuple[Tensor, Tensor]] = []
         padded = (lengths + STEP - 1) // STEP * STEP
@@ -96,8 +97,9 @@ class Batches:
             columns = torch.arange(length, device=device)
             places = (starts[rows, None] + columns).clamp(max=ids.numel() - 1)
             real = columns < lengths[rows, None]
-            self.buckets.append((torch.where(real, ids[places], pad),
-                                 torch.where(real & (flags[places] == 1), ids[places], -1)))
+            self.buckets.append(
+                (torch.where(real, ids[places], pad), torch.where(real & (flags[places] == 1), ids[places], -1))
+            )
 
     def endless(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Ids and labels, both [rows, length]; a label of -1 carries no loss."""
@@ -118,11 +120,21 @@ def build(shape: Shape, pad: int, bos: int, eos: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.mlp,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
-        head_dim=shape.hidden // shape.heads, max_position_embeddings=shape.positions, rms_norm_eps=1e-5,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0}, tie_word_embeddings=True,
-        pad_token_id=pad, bos_token_id=bos, eos_token_id=eos)
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.mlp,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.hidden // shape.heads,
+        max_position_embeddings=shape.positions,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        pad_token_id=pad,
+        bos_token_id=bos,
+        eos_token_id=eos,
+    )
     return LlamaForCausalLM(config)
 
 
@@ -146,8 +158,10 @@ def fit(model: Any, batches: Batches, recipe: Recipe) -> None:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim < 2 or "embed" in n]
     fused = batches.device == "cuda"
-    optimizers = [Muon(matrices, recipe.muon_rate),
-                  torch.optim.AdamW(others, recipe.adam_rate, (0.9, 0.98), weight_decay=0.0, fused=fused)]
+    optimizers = [
+        Muon(matrices, recipe.muon_rate),
+        torch.optim.AdamW(others, recipe.adam_rate, (0.9, 0.98), weight_decay=0.0, fused=fused),
+    ]
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     start, seen = time.perf_counter(), 0
     stream = batches.endless(recipe.seed)
@@ -172,6 +186,7 @@ def save(model: Any, folder: Path, end: int, pad: int) -> None:
     """Write the weights in bfloat16 as one safetensors file, with config and greedy generation settings."""
     from transformers import GenerationConfig
 
-    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, bos_token_id=model.config.bos_token_id,
-                                               do_sample=False, max_new_tokens=64)
+    model.generation_config = GenerationConfig(
+        eos_token_id=end, pad_token_id=pad, bos_token_id=model.config.bos_token_id, do_sample=False, max_new_tokens=64
+    )
     model.to(torch.bfloat16).save_pretrained(folder)
