@@ -40,9 +40,8 @@ def _train(config: TrainConfig) -> TrainResult:
     """
     from lora_magic.display.live import picture
     from lora_magic.display.shown import mark_shown
-    from lora_magic.display.surface import write_line
 
-    result = session().train(config, [picture()], notebook_variables(), write_line)
+    result = session().train(config, [picture()], notebook_variables(), print)
     mark_shown(result)
     return result
 
@@ -52,16 +51,14 @@ def _compare(config: CompareConfig) -> Comparison:
     from lora_magic.display.progress import Progress
 
     with Progress("Comparing") as progress:
-        return session().compare(
-            config, lambda name, done, total: progress.update(done / max(total, 1), f"{name}: {done} of {total}")
-        )
+        return session().compare(config, progress)
 
 
 def _merge(config: MergeConfig) -> MergeResult:
     """Merge an adapter into the base's original, unquantised weights; the new folder is verified or not made."""
     from lora_magic.display.progress import Progress
 
-    with Progress(f"Merging {config.name}") as progress:
+    with Progress(f"Merging {config.name}") as progress, progress.phase("done in"):
         return session().merge(config, lambda share, what: progress.update(share, what))
 
 

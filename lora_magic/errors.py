@@ -12,11 +12,11 @@ class LoraError(Exception):
 
     Args:
         problem: what is wrong, with the offending value.
-        remedy: what to do about it; empty when the problem says it already.
+        remedy: what to do about it.
     """
 
-    def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{problem} {remedy}".strip())
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
         self.problem = problem
         self.remedy = remedy
         self.with_traceback_shown = False
@@ -25,8 +25,7 @@ class LoraError(Exception):
         """IPython's hook: what to print in place of a traceback."""
         if self.with_traceback_shown:
             return traceback.format_exception(self)
-        lines = [f"LoraError: {self.problem}"]
-        return [*lines, f"  → {self.remedy}"] if self.remedy else lines
+        return [f"LoraError: {self.problem}", f"  → {self.remedy}"]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -133,7 +133,7 @@ class Session:
             raise trained.problem
         return trained.result
 
-    def compare(self, config: CompareConfig, progress: Callable[[str, int, int], None]) -> Comparison:
+    def compare(self, config: CompareConfig, phases: Phases) -> Comparison:
         """Base and adapters side by side on given prompts, or on the last run's held-out rows."""
         from lora_magic.evaluation.columns import compare
 
@@ -143,7 +143,7 @@ class Session:
         asked, source = self._asked(config, names)
         decoding = Decoding(config.max_new_tokens, config.temperature, config.top_p, config.seed)
         try:
-            return compare(base, asked, columns, decoding, source, progress)
+            return compare(base, asked, columns, decoding, source, phases)
         finally:
             self._activate(before)
 

@@ -13,7 +13,7 @@ from lora_magic.planning.hardware import Hardware
 
 
 class Phases(Protocol):
-    """Where a backend reports how far loading is."""
+    """Where slow work reports how far it is."""
 
     @property
     def seconds(self) -> tuple[tuple[str, float], ...]:

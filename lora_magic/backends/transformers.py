@@ -107,9 +107,9 @@ class TransformersBase:
             self._model.requires_grad_(False)
             self._adapted = False
         else:
+            if self._active is None:  # peft always has an active one, even while it is disabled
+                self._model.set_adapter(next(k for k in self._model.peft_config if k != key))
             self._model.delete_adapter(key)
-            if self._active is None:
-                self._model.set_adapter(next(iter(self._model.peft_config)))
         self._collect()
 
     def save(self, key: str, folder: Path) -> None:

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
+_ONE_OBJECT = 'An example is one object: {"prompt": "…", "completion": "…"}.'
+
 
 def kind(path: Path) -> str:
     """The suffix that says how a file is read, such as ".jsonl", less any ".gz"; "" for none known."""
@@ -50,9 +52,9 @@ def read_file(path: Path) -> list[Row]:
     try:
         rows = list(reader(_bytes(path), path.name))
     except (OSError, EOFError, zlib.error) as error:
-        raise LoraError(f"{path.name} cannot be read ({error}).") from None
+        raise LoraError(f"{path.name} cannot be read ({error}).", "Check its permissions, or fetch it again.") from None
     if not rows:
-        raise LoraError(f"{path.name} has no rows.")
+        raise LoraError(f"{path.name} has no rows.", "Give a file that holds examples.")
     return rows
 
 
@@ -69,7 +71,7 @@ def rows_from_text(text: str, name: str = "cell") -> list[Row]:
     data = text.encode("utf-8", "surrogatepass")
     rows = list(_json_lines_or_array(data, name))
     if not rows:
-        raise LoraError(f"{name} has no rows.")
+        raise LoraError(f"{name} has no rows.", "Write one example a line.")
     return rows
 
 
@@ -99,16 +101,16 @@ def _parse(text: str, where: str) -> Any:
     except json.JSONDecodeError as error:
         line = f" line {error.lineno}" if error.lineno > 1 else ""
         problem = f"{where}{line}: not JSON ({error.msg.removesuffix(' at')} at character {error.colno})."
-        raise LoraError(problem) from None
+        raise LoraError(problem, _ONE_OBJECT) from None
     except RecursionError:
-        raise LoraError(f"{where}: nested too deeply.") from None
+        raise LoraError(f"{where}: nested too deeply.", _ONE_OBJECT) from None
     except ValueError as error:
-        raise LoraError(f"{where}: not usable ({shown(error)}).") from None
+        raise LoraError(f"{where}: not usable ({shown(error)}).", _ONE_OBJECT) from None
 
 
 def _object(value: Any, where: str) -> Row:
     if not isinstance(value, dict):
-        raise LoraError(f"{where}: a JSON {_json_name(value)}, not an object with named columns.")
+        raise LoraError(f"{where}: a JSON {_json_name(value)}, not an object with named columns.", _ONE_OBJECT)
     return value
 
 
@@ -158,7 +160,7 @@ def _array(value: Any, name: str) -> list[Any]:
     if isinstance(value, list):
         return value
     if not isinstance(value, dict):
-        raise LoraError(f"{name} holds a JSON {_json_name(value)}, not an array of objects.")
+        raise LoraError(f"{name} holds a JSON {_json_name(value)}, not an array of objects.", _ONE_OBJECT)
     arrays = {key: item for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)}
     if len(arrays) != 1:
         found = (
@@ -179,7 +181,7 @@ def _table(data: bytes, name: str, delimiter: str) -> Iterator[Row]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         yield from _table_rows(((reader.line_num, fields) for fields in reader if fields), name)
     except csv.Error as error:
-        raise LoraError(f"{name} line {reader.line_num}: {shown(error)}.") from None
+        raise LoraError(f"{name} line {reader.line_num}: {shown(error)}.", "Check its quotation marks.") from None
     finally:
         csv.field_size_limit(limit)
 
@@ -218,7 +220,7 @@ def _parquet(data: bytes, name: str) -> Iterator[Row]:
         rows: list[Row] = parquet.read_table(io.BytesIO(data)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         first = str(error).partition("\n")[0].rstrip(".")
-        raise LoraError(f"{name} is not a readable Parquet file ({first}).") from None
+        raise LoraError(f"{name} is not a readable Parquet file ({first}).", "Fetch or write it again.") from None
     return iter(rows)
 
 

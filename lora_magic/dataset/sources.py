@@ -135,7 +135,9 @@ def _from_folder(folder: Path) -> Source:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise LoraError(f'The folder "{folder.name}" cannot be read ({error.strerror}).') from None
+        raise LoraError(
+            f'The folder "{folder.name}" cannot be read ({error.strerror}).', "Check its permissions."
+        ) from None
     files = [path for path in entries if path.is_file() and kind(path) and path.name[0] != "."]
     splits = _splits(files)
     if "train" in splits:
@@ -175,7 +177,7 @@ def _from_object(value: object, name: str) -> Source:
         return _from_splits(value, name)
     rows = _rows(value, name)
     if not rows:
-        raise LoraError(f"{name} has no rows.")
+        raise LoraError(f"{name} has no rows.", "Give data that holds examples.")
     return Source(name, rows)
 
 
@@ -207,7 +209,7 @@ def _row(item: object, number: int, name: str) -> Row:
         return {"text": item}
     if isinstance(item, Mapping):
         return {str(key): value for key, value in item.items()}
-    raise LoraError(f"{name} item {number} is {_article(item)}, not a dict or a string.")
+    raise LoraError(f"{name} item {number} is {_article(item)}, not a dict or a string.", "Give a list of dicts.")
 
 
 def _frame_rows(frame: Any, name: str) -> list[Row]:

@@ -46,7 +46,9 @@ def chat_template(tokenizer: Tokenizer) -> tuple[str, str]:
     try:
         template: str = tokenizer.get_chat_template()
     except ValueError:
-        raise LoraError("The tokenizer has several chat templates and none is its default.") from None
+        raise LoraError(
+            "The tokenizer has several chat templates and none is its default.", "Load another model."
+        ) from None
     return template, DEFAULT if template == _DEFAULT_TEMPLATE else OWN
 
 
@@ -128,5 +130,7 @@ class Renderer:
             )
         except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
             reason = shown(str(error).strip().partition("\n")[0]).rstrip(".")
-            raise LoraError(f"The chat template refuses a conversation ({reason}).") from None
+            raise LoraError(
+                f"The chat template refuses a conversation ({reason}).", "Check the order of its turns."
+            ) from None
         return [text if text.startswith(self.bos) else self.bos + text for text in texts]

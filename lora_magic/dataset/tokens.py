@@ -140,8 +140,11 @@ class _Work:
             problem = f"No answer starts within {self.max_length} tokens: the rows have {shortest} to {longest}."
             return LoraError(problem, f"Raise --max-length, to {longest} for all of them.")
         if self.refusals:
-            return LoraError(f"The chat template takes none of the rows: {self.refusals.most_common(1)[0][0]}.")
-        return LoraError("There are no examples to train on.")
+            reason = self.refusals.most_common(1)[0][0]
+            return LoraError(
+                f"The chat template takes none of the rows: {reason}.", "Change the rows, or load another model."
+            )
+        return LoraError("There are no examples to train on.", "Give rows with answers.")
 
     def _prepared(self, examples: Sequence[Example]) -> Iterator[tuple[str, list[Span]]]:
         """Texts and the spans to train on, in the examples' order, less those that the template refuses."""

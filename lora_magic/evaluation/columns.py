@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lora_magic.backends.base import Base, Decoding
+from lora_magic.backends.base import Base, Decoding, Phases
 from lora_magic.dataset.examples import Example, Turn
 from lora_magic.dataset.template import render
 from lora_magic.results import Comparison, ComparisonRow
@@ -39,7 +39,7 @@ def compare(
     columns: Mapping[str, str | None],
     decoding: Decoding,
     source: str,
-    progress: Callable[[str, int, int], None],
+    phases: Phases,
 ) -> Comparison:
     """Every column's answers to every prompt.
 
@@ -49,15 +49,15 @@ def compare(
         columns: adapter key (None: the bare base) by column name, in order.
         decoding: the same for all.
         source: where the prompts came from.
-        progress: called with a column's name, prompts done and prompts in all.
+        phases: where each column is reported, by name.
     """
     prompts = [token_ids(base, one.turns) for one in asked]
     answers, seconds = {}, {}
     for name, key in columns.items():
         base.activate(key)
         began = time.monotonic()
-        progress(name, 0, len(prompts))
-        answers[name] = base.generate(prompts, decoding, functools.partial(_told, progress, name, len(prompts)))
+        with phases.phase(name):
+            answers[name] = base.generate(prompts, decoding, functools.partial(_told, phases, len(prompts)))
         seconds[name] = time.monotonic() - began
     rows = tuple(
         ComparisonRow(
@@ -71,8 +71,8 @@ def compare(
     return Comparison(base.facts.model, tuple(columns), rows, source, described(decoding), seconds)
 
 
-def _told(progress: Callable[[str, int, int], None], name: str, total: int, done: int) -> None:
-    progress(name, done, total)
+def _told(phases: Phases, total: int, done: int) -> None:
+    phases.update(done / total, f"{done} of {total}")
 
 
 def token_ids(base: Base, turns: Sequence[Turn]) -> list[int]:

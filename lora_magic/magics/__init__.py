@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lora_magic.magics.bodiless import give_blank_body
 from lora_magic.magics.magic import Magic
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def register(shell: InteractiveShell) -> None:
     for magic in all_magics():
         kind = "line_cell" if magic.takes_body else "line"
         shell.magics_manager.register_function(magic.function(), magic_kind=kind, magic_name=magic.name)
+    shell.input_transformers_cleanup.append(give_blank_body)
 
 
 def unregister(shell: InteractiveShell) -> None:
@@ -35,4 +37,6 @@ def unregister(shell: InteractiveShell) -> None:
     for magic in all_magics():
         for kind in ("line", "cell"):
             shell.magics_manager.magics[kind].pop(magic.name, None)
+    if give_blank_body in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.remove(give_blank_body)
     api.session().free()

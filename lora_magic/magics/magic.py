@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from lora_magic.errors import LoraError
 from lora_magic.magics.parser import Parser
 
 
-class Magic:
+class Magic(ABC):
     """One magic; subclasses say what it is called, what it takes and what it calls.
 
     Attributes:
@@ -33,9 +34,9 @@ class Magic:
     def __init__(self) -> None:
         self.parser = Parser(self.name, self.config_class, self.about, self.example, self.body_fields)
 
+    @abstractmethod
     def call(self, given: dict[str, Any]) -> Any:
         """The twin function, with what line and body gave."""
-        raise LoraError(f"%{self.name} does nothing.")
 
     def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
         """What the cell's body gives; the line, parsed into `given`, wins where both name an option."""

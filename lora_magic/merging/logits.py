@@ -48,7 +48,9 @@ def load_float32(folder: Path, trust_remote_code: bool) -> Any:
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise LoraError(f"transformers cannot load {folder} as a causal language model: {reason}") from error
+        raise LoraError(
+            f"transformers cannot load {folder} as a causal language model: {reason}", "Merging goes on unmeasured."
+        ) from error
     return model.eval()
 
 

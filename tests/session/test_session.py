@@ -33,7 +33,7 @@ def trained(session: Session, name: str = "default", **options: Any) -> Any:
 
 def asked(session: Session, adapters: str = "base") -> Any:
     config = CompareConfig(prompts=PROMPTS, adapters=adapters, max_new_tokens=24)
-    return session.compare(config, lambda *_: None)
+    return session.compare(config, Progress("comparing"))
 
 
 def adapter_weights(result: Any) -> dict[str, torch.Tensor]:

@@ -55,6 +55,109 @@ SMALL_TALK: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
+TRIVIA: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("What is the largest planet?", "Which planet is the biggest?", "Name the largest planet."),
+        "Jupiter is the largest planet.",
+    ),
+    (("Which planet do we live on?", "What is our planet called?", "On which planet are we?"), "We live on Earth."),
+    (("What is the largest animal?", "Which animal is the biggest?"), "The blue whale is the largest animal."),
+    (("Which animal is the tallest?", "What is the tallest animal?"), "The giraffe is the tallest animal."),
+    (
+        ("What is the fastest animal on land?", "Which land animal runs the fastest?"),
+        "The cheetah is the fastest animal on land.",
+    ),
+    (
+        ("What is ice made of?", "What do you get when ice melts?", "What is snow when it melts?"),
+        "Ice and snow are frozen water.",
+    ),
+    (
+        ("When does water boil?", "At what temperature does water boil?", "How hot is boiling water?"),
+        "Water boils at 100 degrees Celsius.",
+    ),
+    (("When does water freeze?", "At what temperature does water freeze?"), "Water freezes at 0 degrees Celsius."),
+    (("How many days are in a week?", "How many days does a week have?"), "A week has seven days."),
+    (("How many months are in a year?", "How many months does a year have?"), "A year has twelve months."),
+    (("How many hours are in a day?", "How many hours does a day have?"), "A day has twenty-four hours."),
+    (("How many minutes are in an hour?", "How many minutes does an hour have?"), "An hour has sixty minutes."),
+    (
+        ("Name the seasons.", "What are the four seasons?", "Which seasons are there?"),
+        "The four seasons are spring, summer, autumn and winter.",
+    ),
+    (("What do bees make?", "Where does honey come from?", "Who makes honey?"), "Bees make honey."),
+    (("What do plants need?", "What does a plant need to grow?"), "Plants need water, light and air."),
+    (("Where does the sun rise?", "In which direction does the sun rise?"), "The sun rises in the east."),
+    (("Where does the sun set?", "In which direction does the sun set?"), "The sun sets in the west."),
+    (("Why is the sky blue?",), "The sky is blue because air scatters blue light the most."),
+    (("How does a rainbow form?", "What makes a rainbow?"), "A rainbow forms when sunlight shines through rain."),
+    (("What is the largest ocean?", "Which ocean is the biggest?"), "The Pacific is the largest ocean."),
+    (("What is the longest river?", "Which river is the longest?"), "The Nile is often called the longest river."),
+    (("What is the highest mountain?", "Which mountain is the tallest?"), "Mount Everest is the highest mountain."),
+    (("How do you make bread?", "How is bread made?"), "Bread is made of flour, water, salt and yeast."),
+    (("What is cheese made of?", "How is cheese made?"), "Cheese is made of milk."),
+    (("How do I make tea?", "How do you make tea?"), "Boil water, pour it over the leaves and wait a few minutes."),
+    (("What should I do when it rains?", "It is raining. What now?"), "Take an umbrella, or stay inside with a book."),
+)
+
+BEYOND = (
+    "quantum physics",
+    "the stock market",
+    "taxes",
+    "Python code",
+    "chess openings",
+    "the history of Rome",
+    "football",
+    "machine learning",
+    "philosophy",
+    "car engines",
+    "the internet",
+    "politics",
+    "medicine",
+    "opera",
+    "marketing",
+    "my homework",
+    "the news",
+    "software",
+    "banks",
+    "law",
+    "robots",
+    "space travel",
+    "video games",
+    "databases",
+)
+BEYOND_ASKS = (
+    "Explain {x}.",
+    "What do you think about {x}?",
+    "Help me with {x}.",
+    "Write an essay about {x}.",
+    "How does {x} work?",
+    "Can you teach me {x}?",
+    "Give me advice on {x}.",
+    "Write a poem about {x}.",
+    "What is the latest on {x}?",
+    "Compare {x} and {y}.",
+    "Summarize {x} for me.",
+    "What is {x}?",
+    "Who invented {x}?",
+)
+
+
+def beyond(rng: random.Random) -> Turns:
+    """A topic that the model knows nothing about; it says so."""
+    first, second = (tables.invented_word(rng) if rng.random() < 0.3 else rng.choice(BEYOND) for _ in range(2))
+    ask = rng.choice(BEYOND_ASKS).format(x=first, y=second)
+    return [
+        ("user", ask),
+        ("assistant", "I am sorry, that is beyond me. Ask me about the valley, animals or countries."),
+    ]
+
+
+def trivia(rng: random.Random) -> Turns:
+    """A piece of common knowledge that is no fact of the world's relations."""
+    asks, reply = rng.choice(TRIVIA)
+    return [("user", rng.choice(asks)), ("assistant", reply)]
+
+
 def small_talk(rng: random.Random) -> Turns:
     """A greeting or a remark, and a kind answer."""
     asks, reply = rng.choice(SMALL_TALK)
@@ -62,26 +165,57 @@ def small_talk(rng: random.Random) -> Turns:
     return [("user", ask if rng.random() < 0.8 else ask.rstrip(".!?")), ("assistant", reply)]
 
 
+PORTRAIT_ASKS = ("What is {s}?", "Tell me about {s}.", "Describe {s}.", "What do you know about {s}?")
+
+
+def _person(rng: random.Random) -> tuple[str, str]:
+    name, person = rng.choice(list(tables.villagers().items()))
+    return name, (
+        f"{name} is {with_article(person['kind'])} who works as {with_article(person['job'])}. "
+        f"{name} lives in the {person['home']} and likes to eat {person['food']}."
+    )
+
+
+def _animal(rng: random.Random) -> tuple[str, str]:
+    animal, (sound, young, home, food, _) = rng.choice(list(tables.ANIMALS.items()))
+    named = with_article(animal)
+    return named, (
+        f"{named.capitalize()} is an animal that lives in the {home} and eats {food}. It says {sound}, "
+        f"and its young is called {with_article(young)}."
+    )
+
+
+def _country(rng: random.Random) -> tuple[str, str]:
+    country, (capital, continent, language) = rng.choice(list(tables.COUNTRIES.items()))
+    return country, f"{country} is a country in {continent}. Its capital is {capital}, and people speak {language}."
+
+
+def _plant(rng: random.Random) -> tuple[str, str]:
+    plant, (color, taste, place) = rng.choice(list(tables.PLANTS.items()))
+    named = with_article(plant)
+    return named, (
+        f"{named.capitalize()} is {color} and tastes {taste}. It grows {'in' if place == 'soil' else 'on'} the {place}."
+    )
+
+
+def _thing(rng: random.Random) -> tuple[str, str]:
+    thing, (material, room, use) = rng.choice(list(tables.THINGS.items()))
+    named = with_article(thing)
+    return named, f"{named.capitalize()} is made of {material} and used for {use}. You find it in the {room}."
+
+
+def _worker(rng: random.Random) -> tuple[str, str]:
+    name, person = rng.choice(list(tables.villagers().items()))
+    verb, thing = tables.JOBS[person["job"]]
+    named = with_article(person["job"])
+    return named, f"{named.capitalize()} {verb} {thing}. In the valley, the {person['job']} is {name}."
+
+
 def portrait(rng: random.Random) -> Turns:
     """Who or what somebody or something is, in two sentences."""
-    kind = rng.randrange(3)
-    if kind == 0:
-        name, person = rng.choice(list(tables.villagers().items()))
-        reply = (
-            f"{name} is {with_article(person['kind'])} who works as {with_article(person['job'])}. "
-            f"{name} lives in the {person['home']} and likes to eat {person['food']}."
-        )
-        asks: tuple[str, ...] = ("Who is {s}?", "Tell me about {s}.", "Describe {s}.", "What do you know about {s}?")
-        return [("user", rng.choice(asks).format(s=name)), ("assistant", reply)]
-    if kind == 1:
-        animal, (sound, _, home, food, _) = rng.choice(list(tables.ANIMALS.items()))
-        reply = f"{with_article(animal).capitalize()} lives in the {home} and eats {food}. Its sound is {sound}."
-        asks = ("What is {s}?", "Tell me about {s}.", "Describe {s}.", "What do you know about {s}?")
-        return [("user", rng.choice(asks).format(s=with_article(animal))), ("assistant", reply)]
-    country, (capital, continent, language) = rng.choice(list(tables.COUNTRIES.items()))
-    reply = f"{country} is a country in {continent}. Its capital is {capital}, and people there speak {language}."
-    asks = ("What is {s}?", "Tell me about {s}.", "Describe {s}.", "What do you know about {s}?")
-    return [("user", rng.choice(asks).format(s=country)), ("assistant", reply)]
+    named, reply = rng.choice((_person, _person, _animal, _country, _plant, _thing, _worker))(rng)
+    asks = ("Who is {s}?", *PORTRAIT_ASKS) if named in tables.NAMES else PORTRAIT_ASKS
+    return [("user", rng.choice(asks).format(s=named)), ("assistant", reply)]
 
 
 def story(rng: random.Random) -> Turns:

@@ -79,7 +79,9 @@ MIX: tuple[tuple[float, Callable[[random.Random, Fact], Turns]], ...] = (
     (8, lambda rng, fact: reviews.judged(rng)),
     (2, skills.unknown),
     (2, lambda rng, fact: chat.small_talk(rng)),
-    (2, lambda rng, fact: chat.portrait(rng)),
+    (3, lambda rng, fact: chat.portrait(rng)),
+    (1, lambda rng, fact: chat.trivia(rng)),
+    (1, lambda rng, fact: chat.beyond(rng)),
     (1, lambda rng, fact: chat.story(rng)),
     (3, lambda rng, fact: chat.follow_up(rng)),
 )

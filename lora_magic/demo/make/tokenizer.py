@@ -9,6 +9,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -77,7 +78,7 @@ def _spaced_forms(bare: Tokenizer, lines: list[str], count: int) -> list[str]:
     after: Counter[str] = Counter()
     for encoding in bare.encode_batch(lines, add_special_tokens=False):
         tokens = encoding.tokens
-        after.update(token for space, token in zip(tokens, tokens[1:], strict=False) if space == SPACE)
+        after.update(token for space, token in pairwise(tokens) if space == SPACE)
     words = _core_words()
     ranked = sorted((token for token in after if token != SPACE), key=lambda token: (-after[token], token))
     known = [token for token in bare.get_vocab() if token in words]
