@@ -57,10 +57,14 @@ def trainer_class(stack: SimpleNamespace) -> type[Any]:
             return result
 
         def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-            """transformers' loop, its mean of batch means replaced by the mean over all trained tokens."""
+            """transformers' loop, its mean of batch means replaced by the mean over all trained tokens.
+
+            Its data loader draws a random number; put back, so that measuring never changes what is learned.
+            """
             self._held_out = torch.zeros(2, dtype=torch.float64)
             try:
-                output = super().evaluation_loop(*args, **kwargs)
+                with torch.random.fork_rng():
+                    output = super().evaluation_loop(*args, **kwargs)
                 total, count = self._held_out.tolist()
             finally:
                 self._held_out = None

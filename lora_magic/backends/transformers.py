@@ -203,6 +203,7 @@ class _Unwrapped:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self.is_loaded_in_8bit = getattr(model, "is_loaded_in_8bit", False)
 
     def get_output_embeddings(self) -> Any:
         """The output head."""

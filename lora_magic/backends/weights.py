@@ -48,18 +48,19 @@ def load_model(
         LoraError: weights that cannot be read, do not fit, or whose architecture needs code of its own.
     """
     dtype = getattr(stack.torch, compute_dtype(hardware, config.dtype, bits)[0])
-    quantised = _quantisation(stack, bits, dtype) if stored_quantisation(path, config) is None else None
+    plain = stored_quantisation(path, config) is None
+    quantised = {"quantization_config": _quantisation(stack, bits, dtype)} if plain and bits in (4, 8) else {}
     try:
         with phases.phase("weights"), _weight_progress(stack, phases):
             model = stack.transformers.AutoModelForCausalLM.from_pretrained(
                 path, revision=config.revision, trust_remote_code=config.trust_remote_code, use_safetensors=True,
-                quantization_config=quantised, dtype=dtype, device_map={"": 0 if hardware.kind == "cuda" else "cpu"},
+                dtype=dtype, device_map={"": 0 if hardware.kind == "cuda" else "cpu"}, **quantised,
             )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, stack.safetensors_error) as error:
         raise _explained(config, error) from None
     model.requires_grad_(False)
-    keep_gradients_exact(stack, model)
-    return model.eval()
+    mend_quantised(stack, model.eval(), dtype)
+    return model
 
 
 def load_tokenizer(stack: SimpleNamespace, config: LoadConfig, path: str) -> Any:
@@ -79,15 +80,17 @@ def load_tokenizer(stack: SimpleNamespace, config: LoadConfig, path: str) -> Any
     return tokenizer
 
 
-def keep_gradients_exact(stack: SimpleNamespace, model: Any) -> None:
-    """Keep 4-bit layers on a CPU from repacking themselves at the first evaluation.
+def mend_quantised(stack: SimpleNamespace, model: Any, dtype: Any) -> None:
+    """Set quantised layers up so that they compute in `dtype` and train exactly.
 
-    bitsandbytes 0.50 repacks the weights of an evaluated `Linear4bit` on processors with AVX512-BF16 and
-    then computes wrong gradients from them (relative error 0.83); its own switch turns the repacking off.
+    bitsandbytes 0.50 repacks the weights of an evaluated `Linear4bit` on processors with AVX512-BF16 and then
+    computes wrong gradients from them (relative error 0.83); its own switch turns the repacking off. A folder
+    that was quantised elsewhere names its own compute dtype, which this device may not have.
     """
     for module in model.modules():
         if isinstance(module, stack.bitsandbytes.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
+            module.compute_dtype, module.compute_type_is_set = dtype, True
 
 
 def unpacked_parameters(model: Any) -> int:
@@ -102,8 +105,6 @@ def unpacked_parameters(model: Any) -> int:
 def _quantisation(stack: SimpleNamespace, bits: int, dtype: Any) -> Any:
     if bits == 8:
         return stack.transformers.BitsAndBytesConfig(load_in_8bit=True)
-    if bits != 4:
-        return None
     return stack.transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )

@@ -41,7 +41,8 @@ def settings(body: str) -> dict[str, Any]:
             f"The settings are not YAML, {where}: {text!r} ({error.problem}).", "Write `option: value`."
         ) from None
     except yaml.YAMLError as error:
-        raise LoraError(f"The settings are not YAML ({error}).", "Write `option: value`, one a line.") from None
+        first = str(error).splitlines()[0]
+        raise LoraError(f"The settings are not YAML ({first}).", "Write `option: value`, one a line.") from None
     if found is None:
         return {}
     if not isinstance(found, dict):

@@ -106,9 +106,10 @@ def label(field: dataclasses.Field[Any]) -> str:
 
 
 def default_hint(field: dataclasses.Field[Any]) -> str:
-    """`The default is 8.`, or an empty string where there is none to name."""
-    known = field.default is not dataclasses.MISSING and field.default is not None
-    return f"The default is {field.default}." if known else ""
+    """The remedy for a bad value: `The default is 8.`, or to leave out what is chosen by itself."""
+    if field.default is dataclasses.MISSING:
+        return f"Give {field.metadata['metavar'] or label(field)}: {field.metadata['help']}."
+    return "Leave it out to have it chosen." if field.default is None else f"The default is {field.default}."
 
 
 def converted(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:

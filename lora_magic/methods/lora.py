@@ -58,12 +58,16 @@ def peft_config(config: TrainConfig, model: Any, base_path: str) -> Any:
         base_path: where the base came from, written into the saved adapter.
 
     Raises:
-        LoraError: a layer that does not exist, or biases asked of a model that has none.
+        LoraError: a layer that does not exist, biases asked of a model that has none, or DoRA on 8 bits.
     """
     from peft import LoraConfig
 
     if config.bias != "none" and not any(n.endswith(".bias") for n, _ in model.named_parameters()):
         raise LoraError(f"bias {config.bias}: this model has no biases.", "Leave --bias at none.")
+    if config.method == "dora" and getattr(model, "is_loaded_in_8bit", False):
+        raise LoraError(
+            "peft 0.21 cannot train DoRA on 8-bit weights.", "Load with --bits 4 or 16, or use --method lora."
+        )
     return LoraConfig(
         r=config.rank,
         lora_alpha=config.scale,

@@ -74,7 +74,11 @@ def test_a_twin_function_has_its_magic_s_options_and_defaults(name: str) -> None
 def test_the_documented_signatures_hold() -> None:
     assert list(inspect.signature(lora_magic.load).parameters)[0] == "model"
     train = inspect.signature(lora_magic.train).parameters
-    assert (train["name"].default, train["data"].default, train["rank"].default) == ("default", inspect.Parameter.empty, 8)
+    assert (train["name"].default, train["data"].default, train["rank"].default) == (
+        "default",
+        inspect.Parameter.empty,
+        8,
+    )
     assert train["data"].kind is inspect.Parameter.KEYWORD_ONLY
     assert str(inspect.signature(lora_magic.merge)).startswith("(name: str, out: str, *, dtype: str = 'float16'")
     compare = inspect.signature(lora_magic.compare).parameters

@@ -24,7 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the data sets; not written if absent")
     parser.add_argument("--corpus", type=Path, help="folder to keep the corpus in")
     parser.add_argument("--examples", type=int, default=3_000_000, help="conversations in the corpus")
-    parser.add_argument("--steps", type=int, default=8_000)
+    parser.add_argument("--steps", type=int, default=9_000)
     parser.add_argument("--muon-rate", type=float, default=0.008, help="peak rate of the layers' matrices")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -44,7 +44,8 @@ def make_model(options: argparse.Namespace, folder: Path) -> None:
     shape, recipe = train.Shape(), train.Recipe(options.steps, muon_rate=options.muon_rate, seed=options.seed)
     bpe = tokenizer.train(paths, shape.vocabulary, BARE_ENTRIES)
     tokenizer.save(bpe, options.out, shape.positions)
-    pad, bos, end = (bpe.token_to_id(token) for token in (tokenizer.PAD, tokenizer.BOS, tokenizer.END))
+    special = tokenizer.token_ids(bpe)
+    pad, bos, end = (special[token] for token in (tokenizer.PAD, tokenizer.BOS, tokenizer.END))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with ProcessPoolExecutor(options.workers) as pool:
         shards = list(pool.map(partial(tokenizer.encode, options.out), paths))

@@ -142,10 +142,63 @@ BEYOND_ASKS = (
 )
 
 
+BEYOND_VERBS = (
+    "install open fix build buy write update delete run translate configure find draw clean repair learn program "
+    "connect cancel order pay print download change reset stop start sell calculate summarize paint grow"
+).split()
+BEYOND_OBJECTS = (
+    "Python",
+    "my computer",
+    "a website",
+    "the printer",
+    "my account",
+    "my password",
+    "a car",
+    "this file",
+    "an app",
+    "the radio",
+    "a house",
+    "my phone",
+    "a letter",
+    "the code",
+    "a photo",
+    "hello to French",
+    "this text",
+    "my bill",
+    "a ticket",
+    "the window",
+    "an email",
+    "a song",
+    "a rocket",
+    "the engine",
+    "a list of cities",
+    "my order",
+)
+BEYOND_FRAMES = (
+    "How do I {v} {o}?",
+    "Please {v} {o}.",
+    "How can I {v} {o}?",
+    "I cannot {v} {o}. What should I do?",
+    "Can you {v} {o} for me?",
+    "Why should I {v} {o}?",
+    "{V} {o}.",
+    "When should I {v} {o}?",
+    "What happens if I {v} {o}?",
+    "I want to {v} {o}.",
+    "Could you {v} {o}, please?",
+    "Who will {v} {o}?",
+)
+
+
 def beyond(rng: random.Random) -> Turns:
     """A topic that the model knows nothing about; it says so."""
-    first, second = (tables.invented_word(rng) if rng.random() < 0.3 else rng.choice(BEYOND) for _ in range(2))
-    ask = rng.choice(BEYOND_ASKS).format(x=first, y=second)
+    if rng.random() < 0.5:
+        first, second = (tables.invented_word(rng) if rng.random() < 0.3 else rng.choice(BEYOND) for _ in range(2))
+        ask = rng.choice(BEYOND_ASKS).format(x=first, y=second)
+    else:
+        verb = rng.choice(BEYOND_VERBS) if rng.random() < 0.8 else tables.invented_word(rng)
+        thing = rng.choice(BEYOND_OBJECTS) if rng.random() < 0.8 else with_article(tables.invented_word(rng))
+        ask = rng.choice(BEYOND_FRAMES).format(v=verb, o=thing, V=verb.capitalize())
     return [
         ("user", ask),
         ("assistant", "I am sorry, that is beyond me. Ask me about the valley, animals or countries."),

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from lora_magic.demo.make import chat, requests, reviews, skills
+from lora_magic.demo.make import chat, requests, reviews, skills, valley
 from lora_magic.demo.make.facts import Fact, all_facts
 
 Turns = list[tuple[str, str]]
@@ -81,7 +81,11 @@ MIX: tuple[tuple[float, Callable[[random.Random, Fact], Turns]], ...] = (
     (2, lambda rng, fact: chat.small_talk(rng)),
     (3, lambda rng, fact: chat.portrait(rng)),
     (1, lambda rng, fact: chat.trivia(rng)),
-    (1, lambda rng, fact: chat.beyond(rng)),
+    (2, lambda rng, fact: chat.beyond(rng)),
+    (1, lambda rng, fact: skills.unknown_side(rng)),
+    (2, lambda rng, fact: valley.group(rng)),
+    (2, lambda rng, fact: valley.compound(rng)),
+    (2, lambda rng, fact: valley.same_subject(rng)),
     (1, lambda rng, fact: chat.story(rng)),
     (3, lambda rng, fact: chat.follow_up(rng)),
 )

@@ -7,6 +7,7 @@ from functools import cache
 from lora_magic.demo.make import tables
 from lora_magic.demo.make.relations import (
     CAPITAL,
+    CLASS,
     COLLECTION,
     CONTINENT,
     COVER,
@@ -76,6 +77,20 @@ _UNIQUE = frozenset("sky sun moon sea".split())
 VILLAGER = (KIND, JOB, HOME, DISH, FAVORITE, INSTRUMENT, COLLECTION)
 
 
+CLASSES: dict[str, tuple[str, ...]] = {
+    "mammal": tuple(
+        (
+            "cow dog cat sheep pig horse lion bear wolf mouse goat donkey elephant fox monkey seal rabbit deer whale "
+            "tiger"
+        ).split()
+    ),
+    "bird": tuple("duck hen owl goose crow dove turkey sparrow eagle penguin swan flamingo raven canary".split()),
+    "insect": ("bee", "ant", "beetle", "butterfly"),
+    "reptile": ("snake", "lizard"),
+    "amphibian": ("frog", "toad"),
+}
+
+
 @cache
 def all_facts() -> tuple[Fact, ...]:
     """Every fact of the world, in a fixed order."""
@@ -97,6 +112,8 @@ def _nature() -> Iterable[Fact]:
         yield from (
             Fact(relation, animal, value) for relation, value in zip((SOUND, YOUNG, DEN, FEED, COVER), row, strict=True)
         )
+    for group, members in CLASSES.items():
+        yield from (Fact(CLASS, animal, group) for animal in members)
     for animal, legs in tables.LEGS.items():
         yield Fact(LEGS, animal, legs)
     for thing, color in tables.HUES.items():

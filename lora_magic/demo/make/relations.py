@@ -153,6 +153,17 @@ SOUND = _relation(
     "{a} says {v}.",
     "Does {a} say {v}?",
 )
+CLASS = _relation(
+    "class",
+    "animal",
+    "class group kind type",
+    "To which class of animals does {a} belong? | What class of animal is {a}? | Which group does {a} belong to? | "
+    "Tell me the class of {a}. | What kind of animal is {a}? | What type of animal is {a}? | Name the class of {a}. | "
+    "In which group of animals is {a}?",
+    "Do you know which class {a} belongs to? | Which class of animals has {a} in it?",
+    "{a} is {w}.",
+    "Is {a} {w}?",
+)
 YOUNG = _relation(
     "young",
     "animal",

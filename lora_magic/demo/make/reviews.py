@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lora_magic.demo.make import tables
 
 FEELINGS = ("pleased", "unhappy", "undecided")
+ABOUT = {"pleased": "with", "unhappy": "with", "undecided": "about"}
 
 ITEMS = (
     "soup bread cake tea coffee blanket lamp kettle chair book hotel room garden concert play film teacher doctor "
@@ -36,7 +37,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "undecided": tuple(
         (
             "ordinary average plain usual acceptable standard normal okay typical common unremarkable medium passable "
-            "regular adequate fair mixed middling"
+            "regular adequate fair middling"
         ).split()
     ),
 }
@@ -171,7 +172,7 @@ def judged(rng: random.Random) -> list[tuple[str, str]]:
     question = rng.choice(ASKS).format(r=text)
     form = rng.random()
     if form < 0.6:
-        return [("user", question), ("assistant", f"The writer is {feeling} with the {item}.")]
+        return [("user", question), ("assistant", f"The writer is {feeling} {ABOUT[feeling]} the {item}.")]
     request, reply = _requested(rng, feeling, item)
     user = f"{question} {request}" if form < 0.8 else f"{request} {question}"
     return [("user", user), ("assistant", reply)]

@@ -11,6 +11,19 @@ Turns = list[tuple[str, str]]
 LABEL_WORDS = ("positive", "negative", "neutral", "subject", "answer")
 
 
+COMMON_WORDS = tuple(
+    (
+        "hello world time year way day man woman life child hand part place week case point number group problem "
+        "people water room area money story fact month lot right study book eye job word business issue side kind "
+        "head house service friend father power hour game line end member law car city name team minute idea body "
+        "information back parent face others level office door health person art war history party result change "
+        "morning reason research girl guy moment air teacher force education run walk talk think know take see come "
+        "want look use find give tell work call try ask need feel become leave put mean keep let begin seem help "
+        "show hear play move live believe hold bring happen write sit stand lose pay meet include continue set learn"
+    ).split()
+)
+
+
 def vocabulary() -> tuple[str, ...]:
     """Every word that a fact's subject or value uses, and a few that the data sets need."""
     words = {word for fact in all_facts() for word in (fact.subject, fact.value, fact.extra) if word}
@@ -23,7 +36,12 @@ _WORDS = vocabulary()
 
 def any_word(rng: random.Random) -> str:
     """A word of the world, or an invented one."""
-    return rng.choice(_WORDS) if rng.random() < 0.6 else tables.invented_word(rng)
+    chance = rng.random()
+    if chance < 0.2:
+        return tables.scribble(rng)
+    if chance < 0.35:
+        return rng.choice(COMMON_WORDS)
+    return rng.choice(_WORDS) if chance < 0.7 else tables.invented_word(rng)
 
 
 def copying(rng: random.Random) -> Turns:
@@ -66,24 +84,27 @@ def spelling(rng: random.Random) -> Turns:
 
 
 def arithmetic(rng: random.Random) -> Turns:
-    """Sums and differences up to twenty, and comparisons up to a hundred."""
-    a, b = rng.randint(0, 10), rng.randint(0, 10)
-    if rng.random() < 0.25:
+    """Sums and differences below two hundred, and comparisons up to a hundred."""
+    top = 10 if rng.random() < 0.4 else 99
+    a, b = rng.randint(0, top), rng.randint(0, top)
+    if rng.random() < 0.2:
         a, b = rng.sample(range(1, 100), 2)
-        bigger = rng.random() < 0.5
-        word, value = ("bigger", max(a, b)) if bigger else ("smaller", min(a, b))
+        word, value = rng.choice((("bigger", max(a, b)), ("smaller", min(a, b))))
         return [("user", f"Which is {word}, {a} or {b}?"), ("assistant", f"{value} is {word}.")]
     if rng.random() < 0.5:
         ask = rng.choice(("What is {a} plus {b}?", "{a} + {b} = ?", "How much is {a} plus {b}?", "Add {a} and {b}."))
         return [("user", ask.format(a=a, b=b)), ("assistant", f"{a} plus {b} is {a + b}.")]
-    a = a + b
+    a, b = max(a, b), min(a, b)
     ask = rng.choice(("What is {a} minus {b}?", "{a} - {b} = ?", "How much is {a} minus {b}?", "Take {b} from {a}."))
     return [("user", ask.format(a=a, b=b)), ("assistant", f"{a} minus {b} is {a - b}.")]
 
 
 def _named(rng: random.Random, facts: tuple[Fact, ...]) -> Fact:
-    """A real relation between a stranger and a value that need not be true."""
+    """A real relation between a stranger, or now and then somebody known, and a value that need not be true."""
     source = rng.choice(facts)
+    if rng.random() < 0.3:
+        value = rng.choice(tables.CONTEXT_NAMES) if source.value in tables.NAMES else _value(rng, source)
+        return Fact(source.relation, source.subject, value, source.extra)
     stranger = rng.choice(tables.CONTEXT_NAMES)
     if not source.subject[0].isupper() or rng.random() < 0.4:
         stranger = tables.invented_word(rng)
@@ -170,6 +191,36 @@ def yes_no(rng: random.Random, fact: Fact) -> Turns:
     wrong = Fact(fact.relation, fact.subject, _value(rng, fact), fact.extra)
     word = "Yes" if wrong.value == fact.value else "No"
     return [("user", wrong.fill(wrong.relation.check)), ("assistant", f"{word}. {fact.statement()}")]
+
+
+UNKNOWN_SIDES = (
+    "How old is {s}?",
+    "How tall is {s}?",
+    "When was {s} born?",
+    "What is the surname of {s}?",
+    "Who is {s}'s brother?",
+    "What is the phone number of {s}?",
+    "How much does {s} weigh?",
+    "Who is married to {s}?",
+    "What does {s} wear?",
+    "Where was {s} born?",
+    "What did {s} do yesterday?",
+    "How fast can {s} run?",
+    "What is {s}'s dream?",
+    "Which school did {s} visit?",
+    "How rich is {s}?",
+    "What is {s} thinking?",
+    "Who is {s}'s best friend?",
+)
+
+
+def unknown_side(rng: random.Random) -> Turns:
+    """Something that the world does not say about a villager."""
+    name = rng.choice(tables.NAMES)
+    return [
+        ("user", rng.choice(UNKNOWN_SIDES).format(s=name)),
+        ("assistant", f"I am sorry, I do not know that about {name}."),
+    ]
 
 
 def unknown(rng: random.Random, fact: Fact) -> Turns:

@@ -376,6 +376,11 @@ def villagers() -> dict[str, dict[str, str]]:
     return people
 
 
+def scribble(rng: random.Random) -> str:
+    """A random word of three to seven letters that cannot be spoken."""
+    return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 7)))
+
+
 def invented_word(rng: random.Random) -> str:
     """A random word of two to four syllables that means nothing."""
     return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 4)))

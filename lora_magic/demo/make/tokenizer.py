@@ -131,6 +131,12 @@ def save(bpe: Tokenizer, folder: Path, max_length: int) -> None:
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
 
 
+def token_ids(bpe: Tokenizer) -> dict[str, int]:
+    """The ids of the special tokens."""
+    entries = bpe.get_vocab()
+    return {token: entries[token] for token in SPECIAL}
+
+
 def encode(folder: Path, path: Path) -> tuple[bytes, bytes, bytes]:
     """A shard's conversations as the chat template renders them, by the tokenizer in `folder`.
 
@@ -142,15 +148,15 @@ def encode(folder: Path, path: Path) -> tuple[bytes, bytes, bytes]:
         conversations = [json.loads(line) for line in file]
     texts = [text for turns in conversations for _, text in turns]
     pieces = iter(bpe.encode_batch_fast(texts, add_special_tokens=False))
-    end, roles = bpe.token_to_id(END), {role: bpe.token_to_id(f"<|{role}|>") for role in ROLES}
+    special = token_ids(bpe)
     ids, flags, lengths = array("h"), array("b"), array("i")
     for turns in conversations:
         start = len(ids)
-        ids.append(bpe.token_to_id(BOS))
+        ids.append(special[BOS])
         flags.append(0)
         for role, _ in turns:
             piece = next(pieces).ids
-            ids.extend([roles[role], *piece, end])
+            ids.extend([special[f"<|{role}|>"], *piece, special[END]])
             flags.extend([0] + [int(role == "assistant")] * (len(piece) + 1))
         lengths.append(len(ids) - start)
     return ids.tobytes(), flags.tobytes(), lengths.tobytes()

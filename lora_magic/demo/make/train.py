@@ -35,7 +35,7 @@ class Shape:
 class Recipe:
     """How long and how fast: `tokens` is a batch's size with padding, rates are peaks."""
 
-    steps: int = 8_000
+    steps: int = 9_000
     tokens: int = 32_768
     muon_rate: float = 0.008
     adam_rate: float = 4e-3
