@@ -76,6 +76,8 @@ def test_mixed_precision_leaves_nothing_on_the_model(tiny_folder: Path, bits: in
     session.base.activate(None)
     before = session.base.logits(ROW)
     trained(session, "mixed", checkpointing="on")
+    model = session.base._model  # type: ignore[attr-defined]
+    assert "_original_forward" not in model.__dict__ and not hasattr(model.forward, "__wrapped__")
     session.base.activate(None)
     assert torch.equal(session.base.logits(ROW), before)
 

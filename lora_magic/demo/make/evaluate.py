@@ -20,7 +20,8 @@ import torch
 from torch.nn import functional as F
 
 from lora_magic.demo import DATASETS, MODEL_DIR
-from lora_magic.demo.make import sets
+from lora_magic.demo.make import reviews, sets
+from lora_magic.demo.make.facts import all_facts
 
 Row = dict[str, str]
 COLUMNS = {
@@ -59,7 +60,6 @@ def load(folder: Path, four_bit: bool = True) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-@torch.inference_mode()
 def replies(model: Any, tokenizer: Any, prompts: list[str], limit: int = 48) -> list[str]:
     """Greedy replies, sixty-four prompts at a time, padded on the left."""
     tokenizer.padding_side = "left"
@@ -72,10 +72,11 @@ def replies(model: Any, tokenizer: Any, prompts: list[str], limit: int = 48) -> 
             )
             for prompt in prompts[start : start + 64]
         ]
-        batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-        tokens = model.generate(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], max_new_tokens=limit, do_sample=False
-        )
+        batch = tokenizer(
+            texts, return_tensors="pt", padding=True, add_special_tokens=False, return_token_type_ids=False
+        ).to(model.device)
+        with torch.inference_mode():
+            tokens = model.generate(**batch, max_new_tokens=limit, do_sample=False)
         out += tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
     return out
 
@@ -165,7 +166,7 @@ def train_adapter(model: Any, tokenizer: Any, rows: list[tuple[list[int], int]],
             )
             logits = tuned(input_ids=ids, attention_mask=mask).logits[:, :-1]
             loss = F.cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(params, 1.0)
             optimizer.step()
             schedule.step()
@@ -182,40 +183,37 @@ def timed() -> Iterator[list[float]]:
 
 
 def skeletons(rows: list[Row], column: str, entities: set[str]) -> set[str]:
-    """The prompts with every entity masked."""
+    """The wordings: prompts with every entity masked, one for each sentence of a review."""
+    texts = [part for row in rows for part in row[column].split(". ")]
     return {
-        " ".join(
-            "_" if word.lower().strip('.,?!"').removesuffix("'s") in entities else word for word in row[column].split()
-        )
-        for row in rows
+        " ".join("_" if word.lower().strip('.,:?!"').removesuffix("'s") in entities else word for word in text.split())
+        for text in texts
     }
 
 
 def overlap(name: str, train: list[Row], test: list[Row]) -> tuple[set[str], set[str]]:
-    """Wordings and entities that held-out rows share with training rows; both must be empty for sets of facts."""
+    """Wordings and entities that held-out prompts share with training rows; both should be empty."""
     column = COLUMNS[name][0]
-    if name == "demo-sentiment":
-        return {row[column] for row in train} & {row[column] for row in test}, set()
-    from lora_magic.demo.make.facts import all_facts
-
-    known = {fact.subject.lower() for fact in all_facts()}
-    asked = {word for row in test for word in sets.words(row[column]) & known}
-    held = asked - {word for word in asked if word in _wording_words()}
+    known, common = _review_entities() if name == "demo-sentiment" else _fact_entities()
+    asked = {word for row in test for word in sets.words(row[column]) & known} - common
     told = {word for row in train for word in sets.words(" ".join(row.values()))}
-    articles = {"a", "an"}
-    return (skeletons(train, column, known | articles) & skeletons(test, column, known | articles)), held & told
+    masked = known | {"a", "an", "the"}
+    return skeletons(train, column, masked) & skeletons(test, column, masked), asked & told
 
 
-def _wording_words() -> set[str]:
-    from lora_magic.demo.make.facts import all_facts
-
+def _fact_entities() -> tuple[set[str], set[str]]:
     relations = {fact.relation for fact in all_facts()}
-    return {
-        word
-        for relation in relations
-        for text in (*relation.ask, *relation.ask_held)
-        for word in sets.words(sets.mask(text))
-    }
+    wordings = [text for relation in relations for text in (*relation.ask, *relation.ask_held)]
+    common = {word for text in wordings for word in sets.words(sets.mask(text))}
+    return {fact.subject.lower() for fact in all_facts()}, common
+
+
+def _review_entities() -> tuple[set[str], set[str]]:
+    pools = reviews.EVERYTHING
+    opinions = {word for pool in pools.words.values() for word in pool}
+    named = {word.lower() for word in (*pools.names, *pools.towns)}
+    common = {word for pool in pools.frames.values() for text in (*pool, *pools.asks) for word in sets.words(text)}
+    return {*pools.items, *opinions, *named}, common
 
 
 def base_accuracy(model: Any, tokenizer: Any, rows: list[Row], show: int = 0) -> float:

@@ -44,27 +44,33 @@ class Recipe:
     seed: int = 0
 
 
-class Muon(torch.optim.Optimizer):
+class Muon:
     """Momentum orthogonalised by five Newton-Schulz steps (Keller Jordan, 2024), matrices of a shape at a time."""
 
     def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        shapes: dict[torch.Size, list[nn.Parameter]] = {}
+        shapes: dict[tuple[int, ...], list[nn.Parameter]] = {}
         for param in params:
-            shapes.setdefault(param.shape, []).append(param)
-        super().__init__([{"params": group} for group in shapes.values()], {"lr": lr, "momentum": momentum})
+            shapes.setdefault(tuple(param.shape), []).append(param)
+        self.momentum = momentum
+        self.param_groups: list[dict[str, Any]] = [{"params": group, "lr": lr} for group in shapes.values()]
+        self.held = [torch.zeros(len(group), *shape, device=group[0].device) for shape, group in shapes.items()]
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """One update from the gradients of all parameters."""
+        with torch.no_grad():
+            for group, held in zip(self.param_groups, self.held, strict=True):
+                params = group["params"]
+                grad = torch.stack([param.grad for param in params])
+                held.lerp_(grad, 1 - self.momentum)
+                update = orthogonal(grad.lerp(held, self.momentum))
+                scale = max(1.0, grad.size(-2) / grad.size(-1)) ** 0.5
+                torch._foreach_add_(params, list(update.to(grad.dtype).unbind()), alpha=-group["lr"] * scale)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients, or set them to zero."""
         for group in self.param_groups:
-            params = group["params"]
-            state = self.state[params[0]]
-            grad = torch.stack([param.grad for param in params])
-            held = state.setdefault("held", torch.zeros_like(grad))
-            held.lerp_(grad, 1 - group["momentum"])
-            update = orthogonal(grad.lerp(held, group["momentum"]))
-            scale = max(1.0, grad.size(-2) / grad.size(-1)) ** 0.5
-            torch._foreach_add_(params, list(update.to(grad.dtype).unbind()), alpha=-group["lr"] * scale)
+            for param in group["params"]:
+                param.grad = None if set_to_none else torch.zeros_like(param)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -169,7 +175,7 @@ def fit(model: Any, batches: Batches, recipe: Recipe) -> None:
         ids, labels = next(stream)
         with torch.autocast(batches.device, torch.bfloat16, enabled=fused):
             loss = loss_of(model, ids, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(others, 1.0)
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
