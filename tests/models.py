@@ -57,7 +57,7 @@ def write_model(
                 pad_token_id=0,
                 bos_token_id=None,
                 initializer_range=0.08,
-            )  # fmt: skip
+            )
         )
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):

@@ -58,11 +58,12 @@ def test_the_adapter_trains_in_float32_from_its_exact_start(tiny_folder: Path, t
     base = loaded(tiny_folder, bits=bits).base
     base.attach("adapter1", TrainConfig(data=[], rank=4))
     before = {n: p.detach().clone() for n, p in base._model.named_parameters() if p.requires_grad}  # type: ignore[attr-defined]
+    skip = {"skip_prepare_dataset": True}
     base.trainer(
         "adapter1",
-        args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", dataset_kwargs={"skip_prepare_dataset": True}),
+        args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", dataset_kwargs=skip),
         train_dataset=Dataset.from_dict({"input_ids": [ROW], "labels": [ROW]}),
-    )  # fmt: skip
+    )
     after = {n: p for n, p in base._model.named_parameters() if p.requires_grad}  # type: ignore[attr-defined]
     assert before.keys() == after.keys()
     assert all(p.dtype is torch.float32 for p in after.values())

@@ -51,8 +51,12 @@ def test_any_body_gives_settings_or_one_line(body: str) -> None:
         assert "\n" not in error.problem and error.remedy
 
 
-@given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(TrainConfig)]), st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.lists(st.integers(), max_size=3))))  # fmt: skip
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.lists(st.integers(), max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(TrainConfig)]), VALUES))
 def test_any_values_give_a_config_or_one_line_that_names_the_field(values: dict[str, Any]) -> None:
     values["data"] = "x"
     try:

@@ -1,6 +1,7 @@
 """Magics in a fresh shell: what they take, what they refuse, and what refusing leaves behind."""
 
 import inspect
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,14 +50,17 @@ def refused(shell: InteractiveShell, cell: str) -> LoraError:
 
 
 def test_loading_the_extension_is_quick_and_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from IPython.core.interactiveshell import InteractiveShell as S; s = S.instance(); b = set(sys.modules)\n"
-        "s.run_line_magic('load_ext', 'lora_magic')\n"
-        "s.run_cell('%lora_train --help')\n"
-        "heavy = {'torch','transformers','pandas','matplotlib','datasets','peft','trl','numpy','PIL','yaml','huggingface_hub',"
-        "'bitsandbytes','ipywidgets','safetensors','psutil'}\n"
-        "print('new:', sorted(heavy & {m.split('.')[0] for m in set(sys.modules) - b}))"
-    )
+    code = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+before = set(sys.modules)
+shell.run_line_magic("load_ext", "lora_magic")
+shell.run_cell("%lora_train --help")
+heavy = {"torch", "transformers", "pandas", "matplotlib", "datasets", "peft", "trl", "numpy", "PIL", "yaml", "psutil",
+         "huggingface_hub", "bitsandbytes", "ipywidgets", "safetensors"}
+print("new:", sorted(heavy & {m.partition(".")[0] for m in set(sys.modules) - before}))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "new: []"
 
@@ -72,7 +76,7 @@ def test_a_twin_function_has_its_magic_s_options_and_defaults(name: str) -> None
 
 
 def test_the_documented_signatures_hold() -> None:
-    assert list(inspect.signature(lora_magic.load).parameters)[0] == "model"
+    assert next(iter(inspect.signature(lora_magic.load).parameters)) == "model"
     train = inspect.signature(lora_magic.train).parameters
     assert (train["name"].default, train["data"].default, train["rank"].default) == (
         "default",
@@ -82,7 +86,9 @@ def test_the_documented_signatures_hold() -> None:
     assert train["data"].kind is inspect.Parameter.KEYWORD_ONLY
     assert str(inspect.signature(lora_magic.merge)).startswith("(name: str, out: str, *, dtype: str = 'float16'")
     compare = inspect.signature(lora_magic.compare).parameters
-    assert list(compare)[0] == "prompts" and compare["prompts"].default is None and compare["adapters"].default is None
+    assert (
+        next(iter(compare)) == "prompts" and compare["prompts"].default is None and compare["adapters"].default is None
+    )
 
 
 def test_help_lists_every_option_with_an_example_and_the_docstring_is_the_same(
@@ -165,7 +171,7 @@ def test_settings_and_examples_in_the_body(loaded: InteractiveShell) -> None:
     cell = "%%lora_train two words --max-steps 2\n"
     error = loaded.run_cell(cell).error_in_exec
     assert "Names with spaces need quotes" in str(error)
-    examples = "\n".join('{"prompt": "Say %d", "completion": "%d"}' % (i, i) for i in range(12))
+    examples = "\n".join(json.dumps({"prompt": f"Say {i}", "completion": str(i)}) for i in range(12))
     made = loaded.run_cell(f'%%lora_train "two words" --max-steps 2\n{examples}')
     assert made.result.name == "two words"
     assert made.result.adapter_path == Path.cwd() / "lora_runs" / "two words" / "adapter"
@@ -178,8 +184,6 @@ def test_the_body_may_be_empty(loaded: InteractiveShell, ending: str) -> None:
 
 
 def test_data_may_be_a_file_with_spaces_a_frame_or_a_dataset(loaded: InteractiveShell) -> None:
-    import json
-
     import pandas
     from datasets import Dataset
 

@@ -207,10 +207,10 @@ def test_early_stopping_keeps_the_adapter_of_the_lowest_held_out_loss(tiny_folde
     from lora_magic.dataset.tokens import tokenise
 
     held_out = tokenise(list(session.last.held_out), session.base.tokenizer, max_length=512).rows  # type: ignore[union-attr]
-    total = sum(
-        float(torch.nn.functional.cross_entropy(session.base.logits(r.input_ids)[:-1], torch.tensor(r.labels[1:]), reduction="sum"))
-        for r in held_out
-    )  # fmt: skip
+    total = 0.0
+    for row in held_out:
+        logits, labels = session.base.logits(row.input_ids)[:-1], torch.tensor(row.labels[1:])
+        total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
     count = sum(label != -100 for r in held_out for label in r.labels)
     assert total / count == pytest.approx(lowest, rel=1e-3)
 

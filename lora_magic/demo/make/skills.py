@@ -148,12 +148,8 @@ def trade(rng: random.Random) -> Turns:
         rng.choice(pool) for pool in (tables.NUMBERS, tables.COLORS, tables.GOODS, tables.TOWNS)
     )
     verb, to = rng.choice((("sold", "to"), ("gave", "to"), ("bought", "from"), ("sent", "to"), ("showed", "to")))
-    text = rng.choice(
-        (
-            f"{seller} {verb} {number} {color} {goods} {to} {buyer} in {town}.",
-            f"In {town}, {seller} {verb} {number} {color} {goods} {to} {buyer}.",
-        )
-    )
+    deal = f"{seller} {verb} {number} {color} {goods} {to} {buyer}"
+    text = rng.choice((f"{deal} in {town}.", f"In {town}, {deal}."))
     base = {"sold": "sell", "gave": "give", "bought": "buy", "sent": "send", "showed": "show"}[verb]
     ask, reply, key, value = rng.choice(
         (
