@@ -19,6 +19,7 @@ class CompareConfig(Config):
         "columns in order, base among them (base and the last run's adapter unless given)",
         metavar="NAMES",
         rest=True,
+        offers="adapters",
     )
     rows: int = option(64, "at most this many held-out rows", low=1)
     max_new_tokens: int = option(256, "longest answer in tokens", low=1)

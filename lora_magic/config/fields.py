@@ -25,6 +25,7 @@ def option(
     high: float | None = None,
     positional: bool = False,
     rest: bool = False,
+    offers: str = "",
 ) -> Any:
     """A dataclass field that carries what its option, form field and documentation need.
 
@@ -35,11 +36,12 @@ def option(
         metavar: what stands for the value in help.
         low, high: inclusive bounds. above: an exclusive lower bound.
         positional: given by place on a magic's line, not by `--name`.
-        rest: on the line takes several words, separated by commas or spaces.
+        rest: takes several names, separated by commas; a list in Python.
+        offers: what completion and forms offer beside fixed choices, such as "data" or "adapters".
     """
     metadata = {
         "help": help, "choices": choices, "metavar": metavar, "low": low, "above": above, "high": high,
-        "positional": positional, "rest": rest,
+        "positional": positional, "rest": rest, "offers": offers,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 

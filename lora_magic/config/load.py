@@ -15,7 +15,11 @@ class LoadConfig(Config):
     """Which base to load, and how."""
 
     model: str = option(
-        REQUIRED, "demo (the embedded model), a model id on the Hub, or a folder", metavar="MODEL", positional=True
+        REQUIRED,
+        "demo (the embedded model), a model id on the Hub, or a folder",
+        metavar="MODEL",
+        positional=True,
+        offers="model",
     )
     bits: int | str = option(
         4, "bits a weight: 4 is NF4 with double quantisation, auto is 16 where it fits", choices=BITS

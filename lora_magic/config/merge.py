@@ -12,7 +12,13 @@ from lora_magic.config.load import DTYPES
 class MergeConfig(Config):
     """Which adapter goes into which folder."""
 
-    name: str = option(REQUIRED, "an adapter in memory, or a folder with one", metavar="NAME|FOLDER", positional=True)
-    out: str = option(REQUIRED, "the folder to make", metavar="OUT", positional=True)
+    name: str = option(
+        REQUIRED,
+        "an adapter in memory, or a folder with one",
+        metavar="NAME|FOLDER",
+        positional=True,
+        offers="adapter or folder",
+    )
+    out: str = option(REQUIRED, "the folder to make", metavar="OUT", positional=True, offers="folder")
     dtype: str = option("float16", "of the written weights", choices=DTYPES[1:])
     overwrite: bool = option(False, "replace a folder that is there already")

@@ -27,12 +27,18 @@ class TrainConfig(Config):
     """One run: data, adapter, optimiser, length and checks."""
 
     name: str = option("default", "the adapter's name", metavar="NAME", positional=True)
-    data: Any = option(REQUIRED, "a file, a folder, a notebook variable or an embedded data set", metavar="X")
+    data: Any = option(
+        REQUIRED, "a file, a folder, a notebook variable or an embedded data set", metavar="X", offers="data"
+    )
     rank: int = option(8, "rank of the update", low=1, high=4096)
     alpha: float | None = option(None, "scale of the update (2 x rank unless given)", above=0)
     dropout: float = option(0.0, "share of the adapter's inputs dropped while training", low=0, high=0.95)
     target: str = option(
-        "all-linear", "which layers: all-linear, attention, or module names with commas", metavar="NAMES", rest=True
+        "all-linear",
+        "which layers: all-linear, attention, or module names with commas",
+        metavar="NAMES",
+        rest=True,
+        offers="layers",
     )
     method: str = option("lora", "kind of adapter", choices=METHODS)
     bias: str = option("none", "which biases train along", choices=BIASES)

@@ -11,7 +11,9 @@ from lora_magic.config.fields import REQUIRED, Config, option
 class UseConfig(Config):
     """Which adapter answers from now on."""
 
-    name: str = option(REQUIRED, "an adapter in memory, or base for none", metavar="NAME|base", positional=True)
+    name: str = option(
+        REQUIRED, "an adapter in memory, or base for none", metavar="NAME|base", positional=True, offers="adapter"
+    )
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from lora_magic.magics.bodiless import give_blank_body
 from lora_magic.magics.magic import Magic
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from lora_magic.magics.completion import Completer
+
+_completers: dict[int, Completer] = {}
 
 
 def all_magics() -> list[Magic]:
@@ -23,20 +28,51 @@ def all_magics() -> list[Magic]:
 
 
 def register(shell: InteractiveShell) -> None:
-    """Make the magics known to `shell`, as line and cell magics where they take a body."""
-    for magic in all_magics():
+    """Make the magics known to `shell`, as line and cell magics where they take a body, and complete them."""
+    from lora_magic.magics.completion import Completer
+
+    magics = all_magics()
+    for magic in magics:
         kind = "line_cell" if magic.takes_body else "line"
         shell.magics_manager.register_function(magic.function(), magic_kind=kind, magic_name=magic.name)
+    shell.magics_manager.register_function(_overview(magics), magic_kind="line", magic_name="lora")
     shell.input_transformers_cleanup.append(give_blank_body)
+    if getattr(shell, "Completer", None) is not None:
+        _completers[id(shell)] = Completer(shell, {magic.name: magic for magic in magics}, _offers(shell))
+        _completers[id(shell)].install()
 
 
 def unregister(shell: InteractiveShell) -> None:
-    """Take the magics from `shell` and free the session."""
+    """Take the magics and all that came with them from `shell`, and free the session."""
     from lora_magic import api
 
-    for magic in all_magics():
+    for name in ("lora", *(magic.name for magic in all_magics())):
         for kind in ("line", "cell"):
-            shell.magics_manager.magics[kind].pop(magic.name, None)
+            shell.magics_manager.magics[kind].pop(name, None)
     if give_blank_body in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(give_blank_body)
+    completer = _completers.pop(id(shell), None)
+    if completer is not None:
+        completer.remove()
     api.session().free()
+
+
+def _overview(magics: list[Magic]) -> Callable[[str], None]:
+    def lora(_: str) -> None:
+        """List the magics of lora_magic with one line on each."""
+        from lora_magic.magics.overview import overview
+
+        print(overview(magics))
+
+    return lora
+
+
+def _offers(shell: InteractiveShell) -> Any:
+    from lora_magic.magics.completion import Offers, data_names
+
+    def adapters() -> list[str]:
+        from lora_magic import api
+
+        return list(api.session().adapters)
+
+    return Offers(adapters, lambda: data_names(shell.user_ns), list)

@@ -11,6 +11,8 @@ from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError
 from lora_magic.magics.parser import Parser
 
+NO_EXPANSION = "_ipython_magic_no_var_expand"
+
 
 class Magic(ABC):
     """One magic; subclasses say what it is called, what it takes and what it calls.
@@ -32,7 +34,7 @@ class Magic(ABC):
     body_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
-        self.parser = Parser(self.name, self.config_class, self.about, self.example, self.body_fields)
+        self.parser = Parser(self.name, self.config_class, self.about, self.example, self.body_fields, self.takes_body)
 
     @abstractmethod
     def call(self, given: dict[str, Any]) -> Any:
@@ -43,15 +45,31 @@ class Magic(ABC):
         raise LoraError(f"%%{self.name} takes no body.", f"Write it as a line: %{self.name}")
 
     def run(self, line: str, cell: str | None) -> Any:
-        """Parse, then call; `--help` prints and returns nothing."""
-        given = self.parser.parse(line)
+        """Parse, then call; `--help` prints and returns nothing, `--into` also keeps the result."""
+        variables = self.variables()
+        given = self.parser.parse(line, variables)
         if given.pop("help", False):
             print(self.parser.format_help())
             return None
         given.pop("debug", None)
+        into = given.pop("into", None)
+        if into is not None and not into.isidentifier():
+            raise LoraError(f"--into {into}: not a variable's name.", "Use letters, digits and _.")
         if cell is not None and cell.strip():
             given = {**self.from_body(cell, given), **given}
-        return self.call(self.parser.complete(given))
+        result = self.call(self.parser.complete(given))
+        if into is not None:
+            variables[into] = result
+        return result
+
+    @staticmethod
+    def variables() -> dict[str, Any]:
+        """The notebook's variables."""
+        from IPython.core.getipython import get_ipython
+
+        shell = get_ipython()
+        namespace: dict[str, Any] = shell.user_ns if shell is not None else {}
+        return namespace
 
     def function(self) -> Callable[..., Any]:
         """What IPython registers, documented for `%name?`."""
@@ -61,6 +79,7 @@ class Magic(ABC):
             with debugging("--debug" in line.split()):
                 return run(line, cell)
 
+        setattr(magic, NO_EXPANSION, True)  # our parser expands, and says when it fails
         magic.__name__ = magic.__qualname__ = self.name
         magic.__doc__ = self.parser.format_help()
         return magic

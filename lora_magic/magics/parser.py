@@ -6,10 +6,12 @@ import argparse
 import dataclasses
 import shlex
 import typing
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError, nearest
+from lora_magic.magics.variables import TEXT, expand
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,10 +23,17 @@ class Parser(argparse.ArgumentParser):
         about: a sentence or two on top of the help.
         example: a line that works as it stands.
         left_out: fields that the line does not take (a cell's body brings them).
+        takes_body: also a cell magic, whose result `--into` keeps.
     """
 
     def __init__(
-        self, name: str, config_class: type[Config], about: str, example: str, left_out: tuple[str, ...] = ()
+        self,
+        name: str,
+        config_class: type[Config],
+        about: str,
+        example: str,
+        left_out: tuple[str, ...] = (),
+        takes_body: bool = False,
     ) -> None:
         super().__init__(
             prog=f"%{name}", description=about, epilog=f"Example: {example}", allow_abbrev=False, add_help=False,
@@ -36,6 +45,8 @@ class Parser(argparse.ArgumentParser):
         for field in dataclasses.fields(config_class):
             if field.name not in left_out:
                 self._add(field, hints[field.name])
+        if takes_body:
+            self.add_argument("--into", metavar="VARIABLE", help="leave the result in this variable")
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         self.add_argument("--help", action="store_true", help="show this")
 
@@ -59,11 +70,16 @@ class Parser(argparse.ArgumentParser):
         """argparse's complaint as one line."""
         raise LoraError(f"{self.prog}: {message.removeprefix('argument ')}.", f"Example: {self.example}")
 
-    def parse(self, line: str) -> dict[str, Any]:
-        """Field names and texts of what the line gives; `help` and `debug` among them when asked for.
+    def parse(self, line: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Field names and values of what the line gives; `help`, `debug` and `into` among them when asked for.
+
+        Args:
+            line: as typed.
+            variables: the notebook's, for `$name` and `{expression}`; None leaves these as they are.
 
         Raises:
-            LoraError: an open quotation, an unknown option (with the nearest), a word too many.
+            LoraError: an open quotation, an unknown option (with the nearest), a word too many, a variable
+                that is not there.
         """
         try:
             words = shlex.split(line)
@@ -72,7 +88,22 @@ class Parser(argparse.ArgumentParser):
         known, unknown = self.parse_known_args(words)
         if unknown:
             self._refuse(unknown[0])
-        return vars(known)
+        given = vars(known)
+        if variables is None:
+            return given
+        return {name: self._expanded(name, value, variables) for name, value in given.items()}
+
+    def _expanded(self, name: str, value: Any, variables: Mapping[str, object]) -> Any:
+        if not isinstance(value, str):
+            return value
+        made = expand(value, variables)
+        fields = self.config_class.__dataclass_fields__
+        if isinstance(made, TEXT) or (name in fields and fields[name].metadata["offers"] == "data"):
+            return made
+        kind = type(made).__name__
+        raise LoraError(
+            f"{self.prog}: {value} is a {kind}, and {name.replace('_', '-')} takes text.", "Only --data takes objects."
+        )
 
     def _refuse(self, word: str) -> NoReturn:
         options = [s for action in self._actions for s in action.option_strings]

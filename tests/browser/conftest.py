@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,23 +27,25 @@ Open = Callable[..., NotebookPage]
 
 @pytest.fixture(scope="package")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
-    """The quickstart, executed as `make demo` does it; before Playwright starts."""
+    """The quickstart, executed as `make demo` does it; in a thread, whose event loop is nobody else's."""
     spec = importlib.util.spec_from_file_location("run_demo", NOTEBOOKS / "run_demo.py")
     assert spec and spec.loader
     run_demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(run_demo)
-    return run_demo.run(NOTEBOOKS / "quickstart.ipynb", tmp_path_factory.mktemp("quickstart"))
+    folder = tmp_path_factory.mktemp("quickstart")
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run_demo.run, NOTEBOOKS / "quickstart.ipynb", folder).result()
 
 
 @pytest.fixture(scope="package")
-def browser(quickstart: nbformat.NotebookNode) -> Iterator[Browser]:
-    """Chromium, for which the quickstart must be ready."""
+def browser() -> Iterator[Browser]:
+    """Chromium."""
     with chromium() as running:
         yield running
 
 
 @pytest.fixture(scope="package")
-def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with serve(tmp_path_factory.mktemp("lab")) as running:

@@ -25,7 +25,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none", "kernelShutdown": True},
+    "@jupyterlab/notebook-extension:tracker": {
+        "windowingMode": "none",
+        "kernelShutdown": True,
+        "scrollPastEnd": False,
+    },
 }
 
 

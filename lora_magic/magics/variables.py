@@ -1,0 +1,50 @@
+"""`$name` and `{expression}` on a magic's line: the object itself where data is wanted, its text elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lora_magic.errors import LoraError, nearest
+
+_NAME = re.compile(r"\$([A-Za-z_]\w*)")
+_MARKED = re.compile(r"\$\$|\$([A-Za-z_]\w*)|\{([^{}]+)\}")
+TEXT = (str, int, float, bool)
+
+
+def expand(word: str, variables: Mapping[str, object]) -> Any:
+    """One word of the line with its variables in place; `$$` is a dollar sign.
+
+    A word that is nothing but `$name` gives the object itself.
+
+    Raises:
+        LoraError: there is no such variable, or the expression fails.
+    """
+    alone = _NAME.fullmatch(word)
+    if alone:
+        return _variable(alone[1], variables)
+    return _MARKED.sub(lambda found: _text(found, variables), word)
+
+
+def _text(found: re.Match[str], variables: Mapping[str, object]) -> str:
+    if found[0] == "$$":
+        return "$"
+    if found[1]:
+        return str(_variable(found[1], variables))
+    try:
+        return str(eval(found[2], {}, dict(variables)))  # noqa: S307  the user's own line, in the user's own kernel
+    except Exception as error:  # noqa: BLE001  whatever the expression raises is the answer
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise LoraError(
+            f"{found[0]} on the line gives {what}.", "Mend the expression, or leave the braces out."
+        ) from None
+
+
+def _variable(name: str, variables: Mapping[str, object]) -> object:
+    if name not in variables:
+        known = [n for n in variables if not n.startswith("_")]
+        raise LoraError(
+            f"${name} on the line: there is no such variable.", nearest(name, known) or "Write $$ for a dollar sign."
+        )
+    return variables[name]
