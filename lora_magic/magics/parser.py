@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import typing
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError, nearest
-from lora_magic.magics.variables import TEXT, expand
+from lora_magic.magics.variables import TEXT, expand, split_words
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,7 +81,7 @@ class Parser(argparse.ArgumentParser):
                 that is not there.
         """
         try:
-            words = shlex.split(line)
+            words = split_words(line)
         except ValueError as error:
             raise LoraError(f"{self.prog}: {str(error).lower()} in: {line.strip()}", "Close the quotation.") from None
         known, unknown = self.parse_known_args(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,24 @@ from lora_magic.errors import LoraError, nearest
 
 _NAME = re.compile(r"\$([A-Za-z_]\w*)")
 _MARKED = re.compile(r"\$\$|\$([A-Za-z_]\w*)|\{([^{}]+)\}")
+_BRACED = re.compile(r"\{[^{}]+\}")
 TEXT = (str, int, float, bool)
+
+
+def split_words(line: str) -> list[str]:
+    """The line's words as a shell would split them, but never inside `{…}`, whose quotation marks stay.
+
+    Raises:
+        ValueError: a quotation mark is left open.
+    """
+    expressions: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        expressions.append(found[0])
+        return f"\ue000{len(expressions) - 1}\ue001"
+
+    words = shlex.split(_BRACED.sub(hide, line))
+    return [re.sub("\ue000(\\d+)\ue001", lambda found: expressions[int(found[1])], word) for word in words]
 
 
 def expand(word: str, variables: Mapping[str, object]) -> Any:
