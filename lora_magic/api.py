@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from lora_magic.boundary import boundary
 from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, StatusConfig, TrainConfig, UseConfig
 from lora_magic.config.fields import Config
+from lora_magic.interrupts import said
 from lora_magic.results import Comparison, LoadResult, MergeResult, Status, TrainResult
 from lora_magic.session import Session
 
@@ -29,7 +30,7 @@ def _load(config: LoadConfig) -> LoadResult:
     """Load a base model, in 4-bit NF4 unless asked otherwise; the one loaded before is freed."""
     from lora_magic.display.progress import Progress
 
-    with Progress(f"Loading {config.model}") as progress:
+    with said(f"Loading {config.model}", _what_is_loaded), Progress(f"Loading {config.model}") as progress:
         return session().load(config, progress)
 
 
@@ -41,7 +42,8 @@ def _train(config: TrainConfig) -> TrainResult:
     from lora_magic.display.live import picture
     from lora_magic.display.shown import mark_shown
 
-    result = session().train(config, [picture()], notebook_variables(), print)
+    with said(f"Preparing the run {config.name}", lambda: "Nothing was trained; model and adapters are as they were."):
+        result = session().train(config, [picture()], notebook_variables(), print)
     mark_shown(result)
     return result
 
@@ -50,7 +52,7 @@ def _compare(config: CompareConfig) -> Comparison:
     """Answers of the base and of adapters side by side; on the last run's held-out rows without prompts."""
     from lora_magic.display.progress import Progress
 
-    with Progress("Comparing") as progress:
+    with said("Comparing", lambda: "Model and adapters are as they were."), Progress("Comparing") as progress:
         return session().compare(config, progress)
 
 
@@ -58,7 +60,8 @@ def _merge(config: MergeConfig) -> MergeResult:
     """Merge an adapter into the base's original, unquantised weights; the new folder is verified or not made."""
     from lora_magic.display.progress import Progress
 
-    with Progress(f"Merging {config.name}") as progress, progress.phase("done in"):
+    doing = f"Merging {config.name}"
+    with said(doing, lambda: f"{config.out} is as it was."), Progress(doing) as progress, progress.phase("done in"):
         return session().merge(config, lambda share, what: progress.update(share, what))
 
 
@@ -70,6 +73,11 @@ def _use(config: UseConfig) -> Status:
 def _status(_: StatusConfig) -> Status:
     """What is loaded, which adapters are in memory, and what that takes."""
     return session().status()
+
+
+def _what_is_loaded() -> str:
+    loaded = session().status().base
+    return "No model is loaded now." if loaded is None else f"{loaded.model} is still loaded, with its adapters."
 
 
 def notebook_variables() -> Mapping[str, object]:

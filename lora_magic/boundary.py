@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from lora_magic.errors import LoraError
+from lora_magic.errors import Interrupted, LoraError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +53,8 @@ def boundary(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _fresh(error: BaseException) -> BaseException:
+    if isinstance(error, Interrupted):
+        return Interrupted(error.problem, error.kept)
     if isinstance(error, KeyboardInterrupt):
         return KeyboardInterrupt()
     if isinstance(error, LoraError):

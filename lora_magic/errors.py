@@ -28,6 +28,23 @@ class LoraError(Exception):
         return [f"LoraError: {self.problem}", f"  → {self.remedy}"]
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user's own interrupt, shown as one line and what was kept; it still stops Run All.
+
+    Args:
+        problem: what was interrupted.
+        kept: what is there now.
+    """
+
+    def __init__(self, problem: str, kept: str) -> None:
+        super().__init__(f"{problem} {kept}")
+        self.problem, self.kept = problem, kept
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: what to print in place of a traceback."""
+        return [f"Interrupted: {self.problem}", f"  → {self.kept}"]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`Did you mean "x"?` for the known word closest to `word`, or an empty string when none is close."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -8,6 +8,7 @@ import warnings
 from types import SimpleNamespace
 
 from lora_magic.errors import LoraError
+from lora_magic.interrupts import held_back
 
 
 def import_stack() -> SimpleNamespace:
@@ -27,7 +28,7 @@ def import_stack() -> SimpleNamespace:
     # On some CPUs bitsandbytes looks for an optional kernel package and warns that there is none.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with held_back(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # isort: off
             import torch

@@ -1,4 +1,4 @@
-// What tests ask of a page that shows a notebook. Nothing here changes what is shown, but for `unfold`.
+// What tests ask of a page that shows a notebook. Only `command` and `unfold` change what is shown.
 window.looks = (() => {
   const outputs = (cell) =>
     [...document.querySelectorAll(".jp-Notebook .jp-Cell")][cell].querySelectorAll(
@@ -73,5 +73,12 @@ window.looks = (() => {
 
   const unfold = (root) => root.querySelectorAll("details").forEach((details) => (details.open = true));
   const settled = () => [...document.images].every((image) => image.complete);
-  return { outputs, shapes, written, invisible, outside, faint, unfold, settled };
+
+  let running = 0;
+  const command = (name) => {
+    running += 1;
+    jupyterapp.commands.execute(name).finally(() => (running -= 1));
+  };
+  const done = () => running === 0;
+  return { command, done, outputs, shapes, written, invisible, outside, faint, unfold, settled };
 })();

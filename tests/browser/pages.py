@@ -73,14 +73,19 @@ class NotebookPage:
         )
 
     def run_all(self) -> None:
-        """Run every cell, as the Run menu does, and wait for the last or the first that fails."""
-        self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells').then(() => null)")
+        """Run every cell, as the Run menu does, until the last or the first that fails."""
+        self._command("notebook:run-all-cells")
         self.page.wait_for_function("() => looks.settled()")
 
     def save(self) -> nbformat.NotebookNode:
         """Save, and read the file that was written."""
-        self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save').then(() => null)")
+        self._command("docmanager:save")
         return nbformat.read(self.lab.folder / self.name, as_version=4)
+
+    def _command(self, name: str) -> None:
+        """One of JupyterLab's commands, to its end."""
+        self.page.evaluate("(name) => looks.command(name)", name)
+        self.page.wait_for_function("() => looks.done()")
 
     def html(self, cell: int) -> list[Html]:
         """The rendered HTML outputs of a cell, counted from 0 over all cells."""

@@ -82,7 +82,9 @@ def hostile_model(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 def write(lab: Lab, name: str, sources: list[str]) -> None:
-    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), lab.folder / name)
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    written = new_notebook(cells=[new_code_cell(source) for source in sources], metadata=metadata)
+    nbformat.write(written, lab.folder / name)
 
 
 def assert_is_text(page: NotebookPage) -> None:

@@ -18,7 +18,7 @@ print("tensors:", sum(p.numel() for p in gc.get_objects() if isinstance(p, torch
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Kernel]:
     with Kernel(tmp_path_factory.mktemp("notebook")) as running:
-        running.run("%load_ext lora_magic")
+        running.run("%load_ext lora_magic\nimport lora_magic")
         running.run(f"rows = {rows(60)!r}")
         assert running.run(f'%lora_load "{tiny_folder}"').status == "ok"
         yield running
@@ -75,3 +75,28 @@ def test_a_result_is_short_below_its_picture_and_full_later(kernel: Kernel) -> N
     first = kernel.run("%lora_train twice --data rows --max-steps 2")
     later = kernel.run("_")
     assert len(first.text.splitlines()) < 4 < len(later.text.splitlines())
+
+
+def test_generation_and_merging_can_be_interrupted(kernel: Kernel, tiny_folder: Path) -> None:
+    kernel.run(f'%lora_load "{tiny_folder}"')
+    kernel.run("%lora_train spare --data rows --max-steps 2")
+    before = kernel.run("print([r.outputs for r in lora_magic.compare('One?', max_new_tokens=8).rows])").stream
+    long = "%lora_compare --max-new-tokens 480 --temperature 1 --rows 12"
+    seen = kernel.run(long, when="base", then=kernel.interrupt)
+    assert (seen.status, len(seen.error)) == ("error", 2)
+    assert "as they were" in seen.error[1]
+    assert kernel.run("print([r.outputs for r in lora_magic.compare('One?', max_new_tokens=8).rows])").stream == before
+    seen = kernel.run("%lora_merge spare out/one", when="Merging", then=kernel.interrupt)
+    if seen.status == "error":  # so small a merge may be done before the interrupt lands
+        assert "out/one is as it was" in seen.error[1]
+        assert kernel.run("import os; print(os.path.exists('out/one'))").stream.strip() == "False"
+    assert kernel.run("%lora_merge spare out/two").status == "ok"
+
+
+def test_an_interrupt_while_the_stack_imports_leaves_it_importable(tmp_path: Path, tiny_folder: Path) -> None:
+    with Kernel(tmp_path) as fresh:
+        fresh.run("%load_ext lora_magic")
+        seen = fresh.run(f'%lora_load "{tiny_folder}"', when="imports", then=fresh.interrupt)
+        assert seen.status == "error"
+        assert "No model is loaded now" in seen.everything
+        assert fresh.run(f'%lora_load "{tiny_folder}"').status == "ok"
