@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from lora_magic.boundary import boundary
 from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, StatusConfig, TrainConfig, UseConfig
 from lora_magic.config.fields import Config
+from lora_magic.errors import LoraError, nearest
 from lora_magic.interrupts import said
 from lora_magic.results import Comparison, LoadResult, MergeResult, Status, TrainResult
 from lora_magic.session import Session
@@ -61,7 +62,7 @@ def _merge(config: MergeConfig) -> MergeResult:
     from lora_magic.display.progress import Progress
 
     doing = f"Merging {config.name}"
-    with said(doing, lambda: f"{config.out} is as it was."), Progress(doing) as progress, progress.phase("done in"):
+    with said(doing, lambda: f"{config.out} is as it was."), Progress(doing) as progress, progress.phase("merge"):
         return session().merge(config, lambda share, what: progress.update(share, what))
 
 
@@ -120,8 +121,6 @@ def _signature(config_class: type[Config], run: Callable[..., Any]) -> inspect.S
 
 
 def _bound(signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    from lora_magic.errors import LoraError, nearest
-
     for word in kwargs:
         if word not in signature.parameters:
             remedy = nearest(word, signature.parameters) or f"Known: {', '.join(signature.parameters)}."
@@ -129,9 +128,7 @@ def _bound(signature: inspect.Signature, name: str, args: tuple[Any, ...], kwarg
     try:
         return dict(signature.bind(*args, **kwargs).arguments)
     except TypeError as error:
-        raise LoraError(
-            f"{name}(): {error}.", f"Call it as {name}{signature.replace(return_annotation=inspect.Signature.empty)}"
-        ) from None
+        raise LoraError(f"{name}(): {error}.", f"help(lora_magic.{name}) lists what it takes.") from None
 
 
 def _documented(config_class: type[Config], run: Callable[..., Any]) -> str:

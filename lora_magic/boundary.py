@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +33,8 @@ def boundary(function: Callable[P, T]) -> Callable[P, T]:
     """Wrap a public function so that whatever goes wrong reaches the user as one `LoraError`.
 
     IPython keeps the last exception with its frames, and frames keep their variables, tensors among them. So a
-    fresh exception leaves here and the old one's frames are emptied. Inside `debugging(True)` the original goes
-    through, traceback and all.
+    fresh exception leaves here and the old one's frames are emptied. Inside `debugging(True)`, or with
+    LORA_MAGIC_DEBUG set in the environment, the original goes through, traceback and all.
     """
 
     @functools.wraps(function)
@@ -41,7 +42,7 @@ def boundary(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
-            if _debug.get():
+            if _debug.get() or os.environ.get("LORA_MAGIC_DEBUG"):
                 if isinstance(error, LoraError):
                     error.with_traceback_shown = True
                 raise
@@ -63,7 +64,7 @@ def _fresh(error: BaseException) -> BaseException:
     where = traceback.extract_tb(error.__traceback__)[-1]
     return LoraError(
         f"{type(error).__name__}: {text[:300]} ({Path(where.filename).name} line {where.lineno}).",
-        "This is not an error we foresaw. Run it again with --debug for the traceback.",
+        "We did not foresee this. For the traceback run it again with --debug, or set LORA_MAGIC_DEBUG=1.",
     )
 
 

@@ -47,5 +47,5 @@ class Interrupted(KeyboardInterrupt):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`Did you mean "x"?` for the known word closest to `word`, or an empty string when none is close."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word, [k for k in known if k != word], n=1, cutoff=0.6)
     return f'Did you mean "{found[0]}"?' if found else ""

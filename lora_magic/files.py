@@ -109,7 +109,9 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def _sync(path: Path) -> None:
     """Force one file or folder to the disk; drives that cannot sync a folder are let off."""
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:

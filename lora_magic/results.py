@@ -28,7 +28,7 @@ class Shown:
         return text(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadResult(Shown):
     """The base that is loaded now.
 
@@ -61,7 +61,7 @@ class LoadResult(Shown):
     seconds: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainResult(Shown):
     """A finished (or interrupted) run.
 
@@ -105,7 +105,7 @@ class TrainResult(Shown):
         return self.reason == "interrupted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparisonRow:
     """One prompt and every column's answer.
 
@@ -122,7 +122,7 @@ class ComparisonRow:
     cut: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison(Shown):
     """Base and adapters side by side on the same prompts, seed and decoding.
 
@@ -143,7 +143,7 @@ class Comparison(Shown):
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MergeResult(Shown):
     """A merged model on disk, with what the merge and its roundings changed.
 
@@ -184,7 +184,7 @@ class MergeResult(Shown):
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Status(Shown):
     """What the session holds.
 

@@ -81,9 +81,9 @@ class Session:
         """
         from lora_magic.backends.fetch import resolve
 
-        resolve(config, phases)
+        path = resolve(config, phases)
         self.free()
-        base = (self._loader or _transformers)(config, phases)
+        base = (self._loader or _transformers)(config, path, phases)
         self._base, self._loaded = base, _load_result(base, phases)
         return self._loaded
 
@@ -149,8 +149,10 @@ class Session:
 
     def merge(self, config: MergeConfig, progress: Callable[[float, str], None]) -> MergeResult:
         """Merge an adapter into the base's original weights, in a new folder."""
+        from lora_magic.backends.stack import import_stack
         from lora_magic.merging.merge import merge
 
+        import_stack()
         folder, adapter = self._adapter_folder(config.name)
         facts = self._base.facts if self._base is not None else None
         source, revision = recorded_base(folder, facts)
@@ -158,7 +160,7 @@ class Session:
         with self._restored():
             return merge(
                 folder, source, Path(config.out), revision=revision, dtype=config.dtype, overwrite=config.overwrite,
-                probes=self._probes() if known else [PLAIN_PROBE], progress=progress,
+                probes=self._probes(adapter) if known else [PLAIN_PROBE], progress=progress,
                 trained=self._as_trained(adapter) if adapter else None, name=config.name if adapter else folder.name,
                 trust_remote_code=facts is not None and known and facts.trust_remote_code,
             )  # fmt: skip
@@ -189,6 +191,8 @@ class Session:
         self.active = name
 
     def _default_adapter(self) -> str:
+        if self.active != "base":
+            return self.active
         return self.last.name if self.last is not None else next(reversed(self.adapters))
 
     def _adapter(self, name: str) -> Adapter:
@@ -209,12 +213,15 @@ class Session:
         named = next((self.adapters[n] for n in reversed(names) if n in self.adapters), self.last)
         if config.questions is not None:
             system = config.system if config.system is not None else (named.system if named else None)
-            return from_prompts(config.questions, system), f"{len(config.questions)} prompts of your own"
+            own = "1 prompt" if len(config.questions) == 1 else f"{len(config.questions)} prompts"
+            told = f', after the system text "{system}"' if system else ""
+            return from_prompts(config.questions, system), f"{own} of your own{told}"
         if self.last is None:
             raise LoraError("There is nothing to compare on yet.", "Train first, or write prompts in %%lora_compare.")
         rows = [row for row in self.last.held_out if not row.is_text]
         if not rows:
-            raise LoraError(f"The run {self.last.name} held out no rows.", "Write prompts in %%lora_compare.")
+            why = "only plain text, which is no prompt" if self.last.held_out else "no rows"
+            raise LoraError(f"The run {self.last.name} held out {why}.", "Write prompts in %%lora_compare.")
         shown = rows[: config.rows]
         count = f"{len(shown)} of {len(rows)}" if len(shown) < len(rows) else str(len(rows))
         return from_examples(shown), f"{count} held-out rows of {self.last.source}"
@@ -223,15 +230,16 @@ class Session:
         """The folder of an adapter in memory (written now if it could not be before), or of one on disk."""
         if name in self.adapters:
             adapter = self.adapters[name]
-            if adapter.path is None:
+            if adapter.path is None or not (adapter.path / "adapter_config.json").is_file():
                 from lora_magic.training.record import new_run_dir
 
                 adapter.path = new_run_dir(name, 0) / "adapter"
                 self.base.save(adapter.key, adapter.path)
             return adapter.path, adapter
         folder = Path(name).expanduser()
-        if (folder / "adapter_config.json").is_file():
-            return folder, None
+        for place in (folder, folder / "adapter"):
+            if (place / "adapter_config.json").is_file():
+                return place, None
         if folder.is_dir():
             raise LoraError(
                 f'"{folder}" is not an adapter: it has no adapter_config.json.', "Give a peft adapter's folder."
@@ -240,12 +248,12 @@ class Session:
             raise LoraError(f'There is no adapter or folder "{name}".', f"You are in {Path.cwd()}.")
         raise self._unknown(name, "adapter or folder")
 
-    def _probes(self) -> list[list[int]]:
-        """Token ids of a few held-out rows, answers in them, where there are any."""
+    def _probes(self, adapter: Adapter | None) -> list[list[int]]:
+        """Token ids of a few rows that the adapter's run held out, answers in them, where there are any."""
         from lora_magic.evaluation.columns import token_ids
 
-        held_out = self.last.held_out if self.last is not None else ()
-        rows = [row for row in held_out if not row.is_text][:PROBES]
+        run = adapter or self.last
+        rows = [row for row in (run.held_out if run is not None else ()) if not row.is_text][:PROBES]
         return [token_ids(self.base, row.turns) for row in rows] or [PLAIN_PROBE]
 
     def _as_trained(self, adapter: Adapter) -> LogitSource:
@@ -296,10 +304,10 @@ def recorded_base(folder: Path, loaded: BaseFacts | None) -> tuple[str, str | No
     return name, recorded.get("revision")
 
 
-def _transformers(config: LoadConfig, phases: Phases) -> Base:
+def _transformers(config: LoadConfig, path: str, phases: Phases) -> Base:
     from lora_magic.backends.transformers import load
 
-    return load(config, phases)
+    return load(config, path, phases)
 
 
 def _load_result(base: Base, phases: Phases) -> LoadResult:

@@ -147,8 +147,8 @@ class Base(Protocol):
 class Loader(Protocol):
     """A backend's way in."""
 
-    def __call__(self, config: LoadConfig, phases: Phases) -> Base:
-        """Load the base that `config` names.
+    def __call__(self, config: LoadConfig, path: str, phases: Phases) -> Base:
+        """Load the base that `config` names from `path`, a folder or a Hub id that is on this disk.
 
         Raises:
             LoraError: not found, not a model, or not loadable here; nothing stays in memory.

@@ -52,7 +52,24 @@ def model_folder(folder: Path) -> Path:
         raise LoraError(
             f'"{folder}" has no safetensors weights.', "Convert them: other formats can run code when read."
         )
+    for file in folder.glob("*.safetensors"):
+        _check_whole(file)
     return folder.resolve()
+
+
+def _check_whole(file: Path) -> None:
+    """Refuse a damaged weight file: 8 bytes of length, a JSON header of that length, then all data it names."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            size = file.stat().st_size
+            header = json.loads(stream.read(length)) if length < size else {}
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        whole = bool(header) and 8 + length + max(ends, default=0) == size
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise LoraError(f"{file} is damaged or cut short.", "Fetch it again.")
 
 
 def weight_bytes(path: str, config: LoadConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,23 @@ class EpochOrder:
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
         self.epoch = epoch
+
+
+def learning_rate_share(step: int, steps: int, warmup: int, kind: str) -> float:
+    """The learning rate of a step as a share of its peak.
+
+    Args:
+        step: 0 for the first.
+        steps: in the run.
+        warmup: steps that rise to the peak, the first of them at 1 / `warmup`.
+        kind: "cosine" or "linear" fall to 0 after the last step, "constant" stays.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    if kind == "constant" or done < 0:
+        return 1.0
+    return max(0.0, 1.0 - done if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
 def trainer_class(stack: SimpleNamespace) -> type[Any]:
@@ -55,6 +73,15 @@ def trainer_class(stack: SimpleNamespace) -> type[Any]:
                 loss = result[0] if return_outputs else result
                 self._held_out += torch.stack([loss.detach().double() * trained, trained.double()]).cpu()
             return result
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            """A warm-up that learns from its first step on, where transformers' first step has rate 0."""
+            kind, warmup = str(self.args.lr_scheduler_type.value), int(self.args.warmup_steps)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: learning_rate_share(step, num_training_steps, warmup, kind)
+            )
+            self._created_lr_scheduler = True
+            return self.lr_scheduler
 
         def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
             """transformers' loop, its mean of batch means replaced by the mean over all trained tokens.

@@ -12,7 +12,6 @@ from typing import Any
 from lora_magic.backends import answers
 from lora_magic.backends.base import Answer, BaseFacts, Decoding, Phases
 from lora_magic.backends.biases import Biases
-from lora_magic.backends.fetch import resolve
 from lora_magic.backends.stack import import_stack
 from lora_magic.backends.trainer import build_trainer
 from lora_magic.backends.weights import choose_bits, load_model, load_tokenizer, unpacked_parameters
@@ -24,13 +23,12 @@ from lora_magic.planning.hardware import compute_dtype, detect
 from lora_magic.seeding import seeded
 
 
-def load(config: LoadConfig, phases: Phases) -> TransformersBase:
-    """Load a base with transformers.
+def load(config: LoadConfig, path: str, phases: Phases) -> TransformersBase:
+    """Load a base with transformers from `path`, a folder or a Hub id that is on this disk.
 
     Raises:
-        LoraError: not found, not a model, or not loadable here.
+        LoraError: not a model, or not loadable here.
     """
-    path = resolve(config, phases)
     with phases.phase("imports"):
         stack = import_stack()
     hardware = detect()
@@ -65,7 +63,9 @@ class TransformersBase:
     def attach(self, key: str, config: TrainConfig) -> tuple[int, int]:
         """Put a fresh, seeded adapter on the base and make it active."""
         plain = self._model.get_base_model() if self._adapted else self._model
-        wanted = peft_config(config, _Unwrapped(plain) if self._adapted else plain, self.facts.path)
+        wanted = peft_config(
+            config, _Unwrapped(plain) if self._adapted else plain, self.facts.path, self.facts.revision
+        )
         bias, wanted.bias = wanted.bias, "none"
         self._biases.switch(None)
         try:

@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$")
 def holds_examples(body: str) -> bool:
     """True when the first line that is not blank starts a JSON object with a quoted key, as examples do."""
     first = next((line.strip() for line in body.splitlines() if line.strip()), "")
-    return bool(re.match(r'\{\s*"', first))
+    return bool(re.match(r'(\[\s*)?\{\s*"|\[$', first))
 
 
 def settings(body: str) -> dict[str, Any]:

@@ -49,11 +49,15 @@ def option(
 class Config:
     """Base of the configs: converts and checks every field when made, and makes changed copies.
 
+    Attributes:
+        given: names of the options that somebody gave; empty unless made by `of`.
+
     Raises:
         LoraError: a value of the wrong type, outside its range or not among the choices.
     """
 
     __dataclass_fields__: typing.ClassVar[dict[str, dataclasses.Field[Any]]]
+    given: typing.ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -73,13 +77,24 @@ class Config:
         Raises:
             LoraError: an unknown name (with the nearest known one) or a bad value.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
         values = {name.replace("-", "_"): value for name, value in given.items()}
-        for name in values:
-            if name not in names:
-                known = [n.replace("_", "-") for n in names]
-                raise LoraError(f'Unknown option "{name}".', nearest(name.replace("_", "-"), known) or _list(known))
-        return cls(**values)
+        cls.known(values)
+        made = cls(**values)
+        object.__setattr__(made, "given", frozenset(values))
+        return made
+
+    @classmethod
+    def known(cls, names: Iterable[str]) -> None:
+        """Hold option names (underscores) against the fields.
+
+        Raises:
+            LoraError: one is unknown, with the nearest known one.
+        """
+        fields = [field.name for field in dataclasses.fields(cls)]
+        for name in names:
+            if name not in fields:
+                spelled = [n.replace("_", "-") for n in fields]
+                raise LoraError(f'Unknown option "{name}".', nearest(name.replace("_", "-"), spelled) or _list(spelled))
 
     def replace(self, **changes: Any) -> Self:
         """A copy with `changes`, checked anew."""
@@ -123,7 +138,7 @@ def converted(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
     kinds = typing.get_args(hint) or (hint,)
     if value is None and type(None) in kinds:
         return None
-    if value in field.metadata["choices"] and not isinstance(value, str):
+    if isinstance(value, int | float) and not isinstance(value, bool) and value in field.metadata["choices"]:
         return value
     for kind, convert in ((bool, _bool), (int, _int), (float, _float)):
         if kind in kinds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lora_magic.config.fields import REQUIRED, Config, option
+from lora_magic.errors import LoraError
 
 BITS = (4, 8, 16, 32, "auto")
 DTYPES = ("auto", "float16", "bfloat16", "float32")
@@ -28,3 +29,10 @@ class LoadConfig(Config):
     dtype: str = option("auto", "what to compute in; auto is decided by the device", choices=DTYPES)
     revision: str | None = option(None, "branch, tag or commit on the Hub", metavar="R")
     trust_remote_code: bool = option(False, "run the Python that comes with the model")
+
+    def check(self) -> None:
+        """Bits and dtype that do not contradict each other."""
+        if (self.bits == 32 and self.dtype in ("float16", "bfloat16")) or (self.bits == 16 and self.dtype == "float32"):
+            raise LoraError(
+                f"bits {self.bits} and dtype {self.dtype} contradict each other.", "Leave --dtype out: bits decide it."
+            )

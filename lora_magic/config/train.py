@@ -48,13 +48,13 @@ class TrainConfig(Config):
     optimizer: str = option("auto", "auto is 8-bit AdamW on a GPU and AdamW on a CPU", choices=OPTIMIZERS)
     weight_decay: float = option(0.01, "AdamW's weight decay on the adapter", low=0, high=1)
     max_grad_norm: float = option(1.0, "gradients are scaled down to this norm; 0 is never", low=0)
-    epochs: float = option(3.0, "passes over the training rows", above=0)
-    max_steps: int | None = option(None, "optimiser steps, in place of epochs", low=1)
-    batch: int = option(8, "examples in an optimiser step", low=1)
+    epochs: float = option(3.0, "passes over the training rows", above=0, high=10_000)
+    max_steps: int | None = option(None, "optimiser steps, in place of epochs", low=1, high=10_000_000)
+    batch: int = option(8, "examples in an optimiser step", low=1, high=65_536)
     micro_batch: int | None = option(None, "examples computed at once (chosen unless given)", low=1)
     checkpointing: str = option("auto", "recompute activations to save memory", choices=("auto", "on", "off"))
     max_length: int | None = option(None, "longest row in tokens (the base's unless given)", low=8)
-    eval_split: float = option(0.05, "share of the rows held out; 0 is none", low=0, high=0.5)
+    eval_split: float = option(0.05, "share of the rows held out (16 to 256 rows); 0 is none", low=0, high=0.5)
     eval_every: int | None = option(None, "steps between held-out losses (six a run unless given)", low=1)
     early_stop: int | None = option(
         None, "stop after N held-out losses without a better one, and keep the best adapter", metavar="N", low=1
@@ -78,10 +78,10 @@ class TrainConfig(Config):
             raise LoraError("early-stop needs held-out rows, and eval-split is 0.", "Give --eval-split 0.05.")
 
     def with_preset(self) -> TrainConfig:
-        """The same config with the preset's values wherever a field stands at its default."""
+        """The same config with the preset's values wherever an option was neither given nor changed."""
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         wanted = PRESETS[self.preset]
-        changes = {k: v for k, v in wanted.items() if getattr(self, k) == defaults[k]}
+        changes = {k: v for k, v in wanted.items() if k not in self.given and getattr(self, k) == defaults[k]}
         if self.eval_split == 0:
             changes.pop("early_stop", None)
         if self.batch % changes.get("micro_batch", 1):

@@ -55,10 +55,11 @@ def facts(run: RunState) -> list[tuple[str, str]]:
     if start.training_rows:
         pairs.append(("rows", f"{start.training_rows:,} to train, {start.held_out_rows:,} held out"))
     if start.epochs:
-        pairs.append(("epochs", f"{start.epochs:g}"))
+        pairs.append(("epochs", f"{start.epochs:.3g}"))
     if start.total_parameters:
-        part = units.share(start.trainable_parameters / start.total_parameters)
-        pairs.append(("trained", f"{units.count(start.trainable_parameters)} parameters ({part})"))
+        trained, total = start.trainable_parameters, start.total_parameters
+        parts = f"{units.count(trained)} of {units.count(total)} parameters ({units.share(trained / total)})"
+        pairs.append(("trained", parts))
     if memory := run.memory_gib:
         now, most = (units.gib(amount) for amount in memory)
         pairs.append(("memory", now if now == most else f"{now}, at most {most}"))

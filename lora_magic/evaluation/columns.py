@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lora_magic.backends.base import Base, Decoding, Phases
 from lora_magic.dataset.examples import Example, Turn
 from lora_magic.dataset.template import render
+from lora_magic.errors import LoraError
 from lora_magic.results import Comparison, ComparisonRow
 
 
@@ -51,7 +52,7 @@ def compare(
         source: where the prompts came from.
         phases: where each column is reported, by name.
     """
-    prompts = [token_ids(base, one.turns) for one in asked]
+    prompts = [_fitting(base, one) for one in asked]
     answers, seconds = {}, {}
     for name, key in columns.items():
         base.activate(key)
@@ -73,6 +74,17 @@ def compare(
 
 def _told(phases: Phases, total: int, done: int) -> None:
     phases.update(done / total, f"{done} of {total}")
+
+
+def _fitting(base: Base, asked: Asked) -> list[int]:
+    ids = token_ids(base, asked.turns)
+    if len(ids) < base.facts.max_length:
+        return ids
+    room = f"{base.facts.model} takes {base.facts.max_length:,}"
+    raise LoraError(
+        f'The prompt "{asked.prompt[:40]}…" has {len(ids):,} tokens; {room}.',
+        "Shorten it, or load with a larger --max-length where the model allows it.",
+    )
 
 
 def token_ids(base: Base, turns: Sequence[Turn]) -> list[int]:

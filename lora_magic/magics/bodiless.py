@@ -12,3 +12,7 @@ def give_blank_body(lines: list[str]) -> list[str]:
     if len(lines) == 1 and _FIRST_LINE.match(lines[0]):
         return [lines[0].rstrip("\n") + "\n", "\n"]
     return lines
+
+
+# Left out where IPython asks whether a cell is complete: in a terminal a body may still be typed.
+give_blank_body.has_side_effects = True  # type: ignore[attr-defined]

@@ -57,6 +57,7 @@ class Magic(ABC):
             raise LoraError(f"--into {into}: not a variable's name.", "Use letters, digits and _.")
         if cell is not None and cell.strip():
             given = {**self.from_body(cell, given), **given}
+        self.config_class.known(given)
         result = self.call(self.parser.complete(given))
         if into is not None:
             variables[into] = result

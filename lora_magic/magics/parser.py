@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -39,6 +40,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter, argument_default=argparse.SUPPRESS,
         )  # fmt: skip
         self.config_class, self.example = config_class, example
+        self._negative_number_matcher = re.compile(r"-\.?\d")
         self._required: list[str] = []
         hints = typing.get_type_hints(config_class)
         for field in dataclasses.fields(config_class):
@@ -84,7 +86,8 @@ class Parser(argparse.ArgumentParser):
             words = split_words(line)
         except ValueError as error:
             raise LoraError(f"{self.prog}: {str(error).lower()} in: {line.strip()}", "Close the quotation.") from None
-        known, unknown = self.parse_known_args(words)
+        self._refuse_spread_list(words)
+        known, unknown = self.parse_known_intermixed_args(words)
         if unknown:
             self._refuse(unknown[0])
         given = vars(known)
@@ -103,6 +106,16 @@ class Parser(argparse.ArgumentParser):
         raise LoraError(
             f"{self.prog}: {value} is a {kind}, and {name.replace('_', '-')} takes text.", "Only --data takes objects."
         )
+
+    def _refuse_spread_list(self, words: list[str]) -> None:
+        """`--target q_proj v_proj` would silently take the second name for something else."""
+        lists = {_option(f.name) for f in self.config_class.__dataclass_fields__.values() if f.metadata["rest"]}
+        for option, first, second in zip(words, words[1:], words[2:], strict=False):
+            if option in lists and not second.startswith("-"):
+                raise LoraError(
+                    f"{self.prog}: {option} {first} {second} is ambiguous.",
+                    f"Join names with commas: {option} {first},{second}. Anything else goes before {option}.",
+                )
 
     def _refuse(self, word: str) -> NoReturn:
         options = [s for action in self._actions for s in action.option_strings]

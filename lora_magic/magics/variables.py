@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -27,8 +28,29 @@ def split_words(line: str) -> list[str]:
         expressions.append(found[0])
         return f"\ue000{len(expressions) - 1}\ue001"
 
-    words = shlex.split(_BRACED.sub(hide, line))
+    words = _shell_words(_without_comment(_BRACED.sub(hide, line)))
     return [re.sub("\ue000(\\d+)\ue001", lambda found: expressions[int(found[1])], word) for word in words]
+
+
+def _shell_words(text: str) -> list[str]:
+    """Split as a POSIX shell does; on Windows a backslash is part of a path."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    if os.name == "nt":
+        lexer.escape = ""
+    return list(lexer)
+
+
+def _without_comment(line: str) -> str:
+    """The line up to a `#` that begins a word outside quotation marks."""
+    for found in re.finditer(r"(?:^|\s)#", line):
+        head = line[: found.start()]
+        try:
+            _shell_words(head)
+        except ValueError:
+            continue
+        return head
+    return line
 
 
 def expand(word: str, variables: Mapping[str, object]) -> Any:

@@ -73,6 +73,7 @@ def merge(
     _check_settings(dtype, shard_size)
     _check_places(out, adapter_folder, base)
     refuse_occupied(out, overwrite)
+    _refuse_foreign(out)
     job = _prepared(adapter_folder, base, out, revision, dtype, shard_size, name or adapter_folder.name)
     check = Verification(job.originals, adapter_folder, job.plan, probes, trained, trust_remote_code)
     with atomic_folder(out, overwrite=overwrite) as partial:
@@ -157,6 +158,16 @@ def _check_places(out: Path, adapter_folder: Path, base: str) -> None:
     _check_apart(out, adapter_folder, "the adapter's folder")
     if Path(base).expanduser().is_dir():
         _check_apart(out, Path(base).expanduser(), "the base's folder")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Overwriting is for model folders: one with anything else in it is left alone."""
+    known = (".safetensors", ".json", ".jinja", ".model", ".txt")
+    for entry in sorted(out.iterdir()) if out.is_dir() else ():
+        if entry.is_dir() or (entry.suffix not in known and entry.name != "README.md"):
+            raise LoraError(f"{out} holds {entry.name}, which no merge wrote.", "Choose another folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
+        raise LoraError(f"{out} is not a model folder.", "Choose another folder.")
 
 
 def _check_apart(out: Path, folder: Path, what: str) -> None:

@@ -72,7 +72,7 @@ class Differences:
     notes: list[str] = field(default_factory=list)
 
 
-def reason_not_toload_float32(originals: Originals) -> str:
+def reason_not_to_load(originals: Originals) -> str:
     """Why the base is not verified: its float32 weights do not fit in the free memory. Empty when they do."""
     import psutil
 
@@ -143,7 +143,7 @@ class Verification:
             LoraError: the merge's arithmetic differs from the adapter's by more than the tolerance.
         """
         reason = "differences not measured: no probe prompts" if not self._probes else ""
-        reason = reason or reason_not_toload_float32(self._originals)
+        reason = reason or reason_not_to_load(self._originals)
         with tempfile.TemporaryDirectory(prefix="lora_magic-logits-") as spill:
             reason = reason or self._reason_not_to_spill(Path(spill))
             if reason:

@@ -46,7 +46,7 @@ def target_modules(model: Any, target: str) -> list[str]:
     return wanted
 
 
-def peft_config(config: TrainConfig, model: Any, base_path: str) -> Any:
+def peft_config(config: TrainConfig, model: Any, base_path: str, revision: str | None) -> Any:
     """peft's `LoraConfig` for this run.
 
     rsLoRA scales by alpha / sqrt(rank) (arXiv:2312.03732); DoRA learns each row's magnitude apart
@@ -56,6 +56,7 @@ def peft_config(config: TrainConfig, model: Any, base_path: str) -> Any:
         config: the run's settings.
         model: a plain causal model, whose layers are looked up.
         base_path: where the base came from, written into the saved adapter.
+        revision: of the base on the Hub, written too.
 
     Raises:
         LoraError: a layer that does not exist, biases asked of a model that has none, or DoRA on 8 bits.
@@ -78,4 +79,5 @@ def peft_config(config: TrainConfig, model: Any, base_path: str) -> Any:
         bias=config.bias,
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_path,
+        revision=revision,
     )

@@ -76,9 +76,6 @@ def bridge(
             """The update begins."""
             interrupt.hold()
 
-        def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """The update is whole; the step still has to be written down before anything lands."""
-
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             """Ends the run where a stop was asked for; measures once more at the planned end."""
             control.should_log = True

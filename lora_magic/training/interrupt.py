@@ -15,8 +15,8 @@ class Stopped(Exception):
 class Interrupt:
     """While open, the first interrupt asks the run to stop at the next safe point and a second one stops it now.
 
-    Neither ever lands inside `guarded()`, which the run holds around the optimiser's update and around its
-    records. Outside the main thread Python delivers no signals and this does nothing.
+    Neither ever lands between `hold` and `release`, which the run calls around the optimiser's update and the
+    step's record. Outside the main thread Python delivers no signals and this does nothing.
     """
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from lora_magic.backends.stack import import_stack
 from lora_magic.config import TrainConfig
 from lora_magic.dataset.collate import Collator
 from lora_magic.dataset.tokens import Tokenised
+from lora_magic.errors import Interrupted
 from lora_magic.events import Event
 from lora_magic.planning.hardware import used_gib
 from lora_magic.planning.micro_batches import Plan
@@ -55,7 +56,7 @@ def arguments(config: TrainConfig, length: Schedule, plan: Plan, base: Base, fol
     """trl's SFTConfig for this run; data preparation, saving, logging elsewhere and bars are all off."""
     facts = base.facts
     on_gpu = facts.hardware.kind == "cuda"
-    return import_stack().SFTConfig(
+    made = import_stack().SFTConfig(
         output_dir=str(folder), per_device_train_batch_size=plan.micro_batch,
         per_device_eval_batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation,
         max_steps=length.steps, learning_rate=config.lr, lr_scheduler_type=config.scheduler,
@@ -68,6 +69,8 @@ def arguments(config: TrainConfig, length: Schedule, plan: Plan, base: Base, fol
         report_to="none", disable_tqdm=True, dataloader_pin_memory=on_gpu, remove_unused_columns=False,
         max_length=None, packing=False, loss_type="nll", dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
+    made._n_gpu = min(made.n_gpu, 1)  # the base lives on one card, however many are visible
+    return made
 
 
 def run(
@@ -91,6 +94,9 @@ def run(
 
     Returns:
         The keeper of the best adapter, or None without early stopping.
+
+    Raises:
+        Interrupted: stopped before the first step.
     """
     best = Best(config.early_stop) if config.early_stop and length.eval_every else None
     try:
@@ -102,14 +108,17 @@ def run(
                 data_collator=Collator(base.tokenizer.pad_token_id), callbacks=[callback],
             )  # fmt: skip
             callback.trainer = trainer
-            try:
-                trainer.train()
-            except Stopped:
-                progressed.reason = "interrupted"
+            trainer.train()
             if best is not None and progressed.reason != "interrupted":
                 best.restore()
+    except Stopped:
+        progressed.reason = "interrupted"
     finally:
         base.after_training()
+    if progressed.reason == "interrupted" and progressed.last_step == 0:
+        raise Interrupted("The run was stopped before its first step.", "Model and adapters are as they were.")
+    if progressed.reason == "interrupted" and progressed.last_step == length.steps:
+        progressed.reason = "completed"
     return best
 
 

@@ -14,6 +14,8 @@ from lora_magic.dataset.split import split
 from lora_magic.dataset.tokens import Tokenised, tokenise
 from lora_magic.errors import LoraError
 
+MOST_HELD_OUT = 256
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -61,14 +63,26 @@ def prepare(
     if not training:
         raise LoraError(f"{source.name}: no rows are left to train on.", "Give more rows, or --eval-split 0.")
     cut = tokenise(training, tokenizer, max_length=max_length)
-    kept = tokenise(held_out, tokenizer, max_length=max_length) if held_out else None
-    said = (f"{source.name}: {len(rows):,} rows, {form.name}", *source.notes, *notes, *cut.notes)
+    kept, problems = _held_out_tokens(held_out, tokenizer, max_length)
+    if kept is None and config.early_stop:
+        problems = (*problems, "no rows are held out, so the run cannot stop early")
+    said = (f"{source.name}: {len(rows):,} rows, {form.name}", *source.notes, *notes, *cut.notes, *problems)
     return Prepared(source.name, cut, kept, tuple(held_out), said)
+
+
+def _held_out_tokens(rows: list[Example], tokenizer: Any, max_length: int) -> tuple[Tokenised | None, tuple[str, ...]]:
+    if not rows:
+        return None, ()
+    try:
+        made = tokenise(rows, tokenizer, max_length=max_length)
+    except LoraError as error:
+        return None, (f"the held-out rows cannot be measured on: {error.problem}",)
+    return made, tuple(f"held out: {note}" for note in made.notes)
 
 
 def _sides(config: TrainConfig, source: Source, rows: list[Example]) -> tuple[list[Example], list[Example]]:
     if config.eval_split == 0:
         return rows, []
     if source.held_out:
-        return rows, examples(source.held_out, system=config.system)[0]
+        return rows, examples(source.held_out, system=config.system)[0][:MOST_HELD_OUT]
     return split(rows, config.eval_split)

@@ -104,10 +104,14 @@ def _run(
     emit(started)
     try:
         best = run(base, key, config, prepared, cut, length, folder, progressed, emit)
-    except BaseException as error:
-        why = getattr(error, "problem", "") or f"{type(error).__name__}: {error}"
-        emit(Finished(progressed.last_step, progressed.seconds, "failed", why))
-        raise
+    except (Exception, KeyboardInterrupt) as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        told = _memory_problem(error, config, cut) or error
+        why = getattr(told, "problem", "") or f"{type(told).__name__}: {told}"
+        emit(Finished(progressed.last_step, progressed.seconds, reason, why))
+        if told is error:
+            raise
+        raise told from error
     notes = _ending(progressed, best, length)
     seconds = progressed.seconds
     problem = _saved(base, key, folder / "adapter")
@@ -124,6 +128,15 @@ def _run(
         config=dict(settings), notes=(*prepared.notes, *notes),
     )  # fmt: skip
     return Trained(result, config, prepared.source, prepared.held_out_examples, problem)
+
+
+def _memory_problem(error: BaseException, config: TrainConfig, cut: Plan) -> LoraError | None:
+    if "out of memory" not in str(error).lower():
+        return None
+    return LoraError(
+        f"Memory ran out with {cut.micro_batch} rows of up to {config.max_length or 'the model’s'} tokens at once.",
+        "Try --preset memory, a smaller --micro-batch or a smaller --max-length.",
+    )
 
 
 def _longest(config: TrainConfig, base: Base) -> int:

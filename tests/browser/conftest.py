@@ -45,8 +45,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab."""
+def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab, where there is a browser to show it."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with serve(tmp_path_factory.mktemp("lab")) as running:
         yield running

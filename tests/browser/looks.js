@@ -80,5 +80,9 @@ window.looks = (() => {
     jupyterapp.commands.execute(name).finally(() => (running -= 1));
   };
   const done = () => running === 0;
-  return { command, done, outputs, shapes, written, invisible, outside, faint, unfold, settled };
+  const idle = () => {
+    const kernel = jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel;
+    return kernel?.connectionStatus === "connected" && kernel.status === "idle";
+  };
+  return { command, done, idle, outputs, shapes, written, invisible, outside, faint, unfold, settled };
 })();

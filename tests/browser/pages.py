@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import nbformat
 import pytest
@@ -57,7 +58,7 @@ class NotebookPage:
         page.on("request", lambda request: self.asked.append(request.url))
         page.set_default_timeout(PATIENCE)
         page.add_init_script(path=LOOKS)
-        page.goto(f"{lab.url}doc/tree/{name}?token={TOKEN}&reset")
+        page.goto(f"{lab.url}doc/workspaces/{uuid4().hex}/tree/{name}?token={TOKEN}")
         self._wait_for_outputs()
 
     def _wait_for_outputs(self) -> None:
@@ -74,8 +75,9 @@ class NotebookPage:
 
     def run_all(self) -> None:
         """Run every cell, as the Run menu does, until the last or the first that fails."""
+        self.page.wait_for_function("() => looks.idle()")
         self._command("notebook:run-all-cells")
-        self.page.wait_for_function("() => looks.settled()")
+        self.page.wait_for_function("() => looks.idle() && looks.settled()")
 
     def save(self) -> nbformat.NotebookNode:
         """Save, and read the file that was written."""

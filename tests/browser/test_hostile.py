@@ -42,9 +42,9 @@ from lora_magic.events import Evaluated, Finished, Recovered, Started, Stepped
 from lora_magic.results import Comparison, ComparisonRow, LoadResult, MergeResult, Status, TrainResult
 
 answers = {"base": f"the same words {hostile}", hostile: f"other words {hostile}"}
-rows = [ComparisonRow(hostile, hostile, answers, (hostile,)), ComparisonRow(hostile, None, {hostile: hostile * 9})]
+compared = [ComparisonRow(hostile, hostile, answers, (hostile,)), ComparisonRow(hostile, None, {hostile: hostile * 9})]
 pairs = ((hostile, hostile),)
-display(Comparison(hostile, (hostile,), tuple(rows * 5), hostile, pairs, {hostile: 1.0}))
+display(Comparison(hostile, (hostile,), tuple(compared * 5), hostile, pairs, {hostile: 1.0}))
 base = LoadResult(hostile, hostile, hostile, hostile, 4, hostile, pairs, 9, 9, 9, hostile, ((hostile, 1.0),))
 display(base, Status(base, hostile, ((hostile, hostile, hostile),), pairs))
 display(MergeResult(Path(hostile), hostile, hostile, hostile, 9, 1, 0.1, 0.1, None, None, 0.5, 1, 1.0, (hostile,)))
