@@ -13,6 +13,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -q -m "not slow and not gpu"
 
 test-all: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,browser]"
 	$(BIN)/python -m pytest -q -m "not gpu"
 
 lint: $(READY)

@@ -54,7 +54,7 @@ class TrainConfig(Config):
     micro_batch: int | None = option(None, "examples computed at once (chosen unless given)", low=1)
     checkpointing: str = option("auto", "recompute activations to save memory", choices=("auto", "on", "off"))
     max_length: int | None = option(None, "longest row in tokens (the base's unless given)", low=8)
-    eval_split: float = option(0.05, "share of the rows held out (16 to 256 rows); 0 is none", low=0, high=0.5)
+    eval_split: float = option(0.05, "share of the rows held out (16 to 256 rows); 0 is none", low=0, high=0.2)
     eval_every: int | None = option(None, "steps between held-out losses (six a run unless given)", low=1)
     early_stop: int | None = option(
         None, "stop after N held-out losses without a better one, and keep the best adapter", metavar="N", low=1

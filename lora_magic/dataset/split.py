@@ -17,8 +17,7 @@ def split(examples: Sequence[Example], share: float) -> tuple[list[Example], lis
     """Takes the held-out part out of the examples.
 
     Examples of the same content stay on one side. The part has `share` of the rows, but at least 16 and at
-    most 256, and never more than a fifth unless `share` itself is more; of fewer than 10 rows nothing is held
-    out.
+    most 256, and never more than a fifth; of fewer than 10 rows nothing is held out.
 
     Args:
         examples: all of them, in the file's order.
@@ -41,7 +40,7 @@ def split(examples: Sequence[Example], share: float) -> tuple[list[Example], lis
 def _size(rows: int, share: float) -> int:
     if share == 0 or rows < FEWEST_ROWS:
         return 0
-    return min(max(round(share * rows), AT_LEAST), AT_MOST, int(rows * max(LARGEST_SHARE, share)))
+    return min(max(round(share * rows), AT_LEAST), AT_MOST, int(rows * LARGEST_SHARE))
 
 
 def _chosen(keys: Sequence[bytes], size: int) -> set[bytes]:

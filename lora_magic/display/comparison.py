@@ -50,7 +50,8 @@ def _more(number: int) -> str:
 
 def _legend() -> str:
     mark = f'<mark style="{theme.MARK}">marked</mark>'
-    return f'<div style="{theme.SMALL}">{mark} words are not in the base’s answer</div>'
+    said = f'<span style="{theme.MUTED}">words are not in the base’s answer</span>'
+    return f'<div style="font-size:12px">{mark} {said}</div>'
 
 
 def _card(place: str, row: ComparisonRow, names: tuple[str, ...]) -> str:
@@ -71,7 +72,7 @@ def _card(place: str, row: ComparisonRow, names: tuple[str, ...]) -> str:
 
 
 def _pane(name: str, pieces: list[words.Piece], note: str, width: int) -> str:
-    least = 240 if width < 32 else 290
+    least = 170 if width < 40 else 240
     style = (
         f"display:inline-block;box-sizing:border-box;vertical-align:top;width:{width}%;min-width:{least}px;"
         "max-width:100%;padding:0 14px 8px 0"

@@ -55,9 +55,10 @@ def _lines(axes: Any, data: Series) -> None:
     """The losses, and where the run stopped."""
     raw, held_out = series.finite(data.losses), series.finite(data.held_out)
     smoothed = series.smooth(raw)
-    faint = {"color": _BLUE, "alpha": theme.RAW_ALPHA, "linewidth": 0.8, "label": "training"}
+    faint = {"color": _BLUE, "alpha": theme.RAW_ALPHA, "linewidth": 1.0, "label": "training"}
     axes.plot(*_xy(series.thin(raw, 2000)), **faint)
-    axes.plot(*_xy(series.thin(smoothed, 2000)), color=_BLUE, linewidth=2, label="smoothed")
+    dot = {"marker": "o", "markersize": 4.5} if len(smoothed) == 1 else {}
+    axes.plot(*_xy(series.thin(smoothed, 2000)), color=_BLUE, linewidth=2, label="smoothed", **dot)
     if held_out:
         marks = {"marker": "o" if len(held_out) <= 60 else "", "markersize": 4.5, "clip_on": False}
         axes.plot(*_xy(held_out), color=_ORANGE, linewidth=1.2, label="held-out", **marks)
@@ -89,13 +90,14 @@ def _dress(axes: Any, data: Series) -> None:
     axes.set_yticks(values, series.tick_labels(values))
     axes.set_xticks(steps, series.tick_labels(steps))
     axes.tick_params(length=0, labelsize=_FONT, labelcolor=_GREY, pad=4)
+    axes.tick_params(axis="x", pad=7)
     axes.grid(axis="y", color=_GREY, alpha=theme.GRID_ALPHA, linewidth=0.8)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
     grey = {"color": _GREY, "fontsize": _FONT}
     axes.text(0, 1.045, "loss (nats a token)", transform=axes.transAxes, **grey)
-    axes.text(-0.018, -0.028, "step", transform=axes.transAxes, ha="right", va="top", **grey)
+    axes.text(-0.018, -0.045, "step", transform=axes.transAxes, ha="right", va="top", **grey)
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.008, 1.0), ncols=4, frameon=False, fontsize=_FONT,
         labelcolor=_GREY, borderaxespad=0.1, handlelength=1.6, columnspacing=1.4,

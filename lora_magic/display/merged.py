@@ -34,7 +34,8 @@ def _facts(result: MergeResult) -> list[tuple[str, str]]:
         ("time", units.duration(result.seconds)),
     ]
     if result.top_token_agreement is not None:
-        agreement = f"{units.share(result.top_token_agreement)} of next tokens over {result.probes} prompts"
+        prompts = "1 prompt" if result.probes == 1 else f"{result.probes} prompts"
+        agreement = f"{units.share(result.top_token_agreement)} of next tokens over {prompts}"
         pairs.append(("agrees with the adapter as trained on", agreement))
     return pairs
 

@@ -75,6 +75,8 @@ def held_out_line(run: RunState) -> str:
 
 
 def _bar(run: RunState) -> str:
+    if run.state == "completed":
+        return ""
     colour = theme.RED if run.state == "failed" else theme.BLUE
     return bar(run.fraction, theme.css(colour))
 
@@ -120,6 +122,8 @@ def _rows(run: RunState) -> list[tuple[str, ...]]:
 
 
 def _message(run: RunState) -> str:
+    if run.state == "completed":
+        return ""
     colour = theme.RED if run.state == "failed" else theme.BLUE
     style = f"border-left:3px solid {theme.css(colour)};padding:1px 0 1px 10px;margin:6px 0"
     return f'<div style="{style}">{inline(run.message)}</div>'

@@ -62,6 +62,7 @@ ALLOWED_STYLES = {
     "text-align": "left|right|center",
     "vertical-align": "top|middle|baseline",
     "white-space": "normal|nowrap|pre-wrap",
+    "word-break": "normal",
     "width": rf"{_LENGTH}|auto",
 }
 _VOID = frozenset({"br", "img"})

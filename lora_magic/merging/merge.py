@@ -183,7 +183,7 @@ def _notes(job: _Job, found: Differences) -> tuple[str, ...]:
     adapter, originals = job.adapter, job.originals
     notes = list(found.notes)
     if found.tolerance is not None:
-        notes.append(f"merge held against base + adapter with tolerance {found.tolerance:.3g}")
+        notes.append(f"checked before it was put in place: within {found.tolerance:.2g} of base + adapter in float32")
     if job.plan.untied:
         notes.append("the output head is written apart from the embedding: the adapter changes only one of them")
     if adapter.base and _plain(adapter.base) != _plain(originals.source):

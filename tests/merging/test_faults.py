@@ -285,7 +285,7 @@ def test_interrupt_leaves_what_was_there(
     out = tmp_path / "new" / "out"
     if old:
         out.mkdir(parents=True)
-        (out / "mine").write_text("mine")
+        (out / "config.json").write_text("{}")
     calls: list[str] = []
 
     def interrupt(share: float, what: str) -> None:
@@ -296,7 +296,7 @@ def test_interrupt_leaves_what_was_there(
     with pytest.raises(KeyboardInterrupt):
         merge(adapter, str(base), out, probes=probes, progress=interrupt, overwrite=old)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
-    assert left == (["new", "new/out", "new/out/mine"] if old else [])
+    assert left == (["new", "new/out", "new/out/config.json"] if old else [])
 
 
 def test_killed_merge_leaves_no_output(shop: Any, tmp_path: Path) -> None:
