@@ -34,86 +34,92 @@ class Progressed:
         return time.monotonic() - self.began
 
 
-def bridge(
-    stack: SimpleNamespace,
-    progressed: Progressed,
-    emit: Callable[[Event], None],
-    interrupt: Interrupt,
-    best: Best | None,
-    memory: Callable[[], float],
-) -> Any:
-    """A TrainerCallback that emits events and stops the run on request, early stop or a broken loss.
+class Bridge:
+    """Emits events and stops the run on request, on early stop or at a broken loss.
 
     Args:
-        stack: the imported training stack.
         progressed: filled as the run goes.
         emit: hands an event to the listeners.
         interrupt: asked at every safe point.
         best: decides on early stopping, or None.
         memory: GiB in use now.
+
+    Attributes:
+        trainer: the trainer it belongs to, set once that is built.
     """
 
-    class Bridge(stack.transformers.TrainerCallback):  # type: ignore[name-defined]
-        """One run's."""
+    trainer: Any = None
+    _clock = 0.0
+    _tokens = 0
 
-        trainer: Any = None
-        _clock = 0.0
-        _tokens = 0
+    def __init__(
+        self,
+        progressed: Progressed,
+        emit: Callable[[Event], None],
+        interrupt: Interrupt,
+        best: Best | None,
+        memory: Callable[[], float],
+    ) -> None:
+        self._progressed, self._emit, self._interrupt = progressed, emit, interrupt
+        self._best, self._memory = best, memory
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Starts the step's clock."""
-            self._clock = self._clock or time.monotonic()
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Starts the step's clock."""
+        self._clock = self._clock or time.monotonic()
 
-        def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Between micro-batches a stop drops the step that is not finished."""
-            interrupt.safe_point()
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Between micro-batches a stop drops the step that is not finished."""
+        self._interrupt.safe_point()
 
-        def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Measuring can stop anywhere."""
-            interrupt.safe_point()
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Measuring can stop anywhere."""
+        self._interrupt.safe_point()
 
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """The update begins."""
-            interrupt.hold()
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The update begins."""
+        self._interrupt.hold()
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Ends the run where a stop was asked for; measures once more at the planned end."""
-            control.should_log = True
-            if interrupt.asked:
-                progressed.reason = "interrupted"
-                control.should_training_stop, control.should_evaluate = True, False
-            elif state.global_step >= state.max_steps and args.eval_strategy != "no":
-                control.should_evaluate = True
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ends the run where a stop was asked for; measures once more at the planned end."""
+        control.should_log = True
+        if self._interrupt.asked:
+            self._progressed.reason = "interrupted"
+            control.should_training_stop, control.should_evaluate = True, False
+        elif state.global_step >= state.max_steps and args.eval_strategy != "no":
+            control.should_evaluate = True
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            """One step is done."""
-            if not logs or "loss" not in logs or "learning_rate" not in logs:
-                return
-            now, seen = time.monotonic(), int(self.trainer.tokens_seen)
-            took, tokens = max(now - self._clock, 1e-9), seen - self._tokens
-            self._clock, self._tokens = now, seen
-            norm = logs.get("grad_norm")
-            step = Stepped(
-                step=state.global_step, loss=float(logs["loss"]), learning_rate=float(logs["learning_rate"]),
-                gradient_norm=None if norm is None else float(norm), tokens_per_second=tokens / took,
-                memory_gib=memory(), seconds=progressed.seconds, epoch=float(state.epoch or 0.0),
-            )  # fmt: skip
-            progressed.steps.append(step)
-            emit(step)
-            _finite(step)
-            interrupt.release()
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """One step is done."""
+        if not logs or "loss" not in logs or "learning_rate" not in logs:
+            return
+        now, seen = time.monotonic(), int(self.trainer.tokens_seen)
+        took, tokens = max(now - self._clock, 1e-9), seen - self._tokens
+        self._clock, self._tokens = now, seen
+        norm = logs.get("grad_norm")
+        step = Stepped(
+            step=state.global_step, loss=float(logs["loss"]), learning_rate=float(logs["learning_rate"]),
+            gradient_norm=None if norm is None else float(norm), tokens_per_second=tokens / took,
+            memory_gib=self._memory(), seconds=self._progressed.seconds, epoch=float(state.epoch or 0.0),
+        )  # fmt: skip
+        self._progressed.steps.append(step)
+        self._emit(step)
+        _finite(step)
+        self._interrupt.release()
 
-        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            """The held-out loss is known."""
-            seen = Evaluated(state.global_step, float(metrics["eval_loss"]), progressed.seconds)
-            progressed.evaluations.append(seen)
-            emit(seen)
-            self._clock = time.monotonic()
-            if best is not None and best.is_over(seen, self.trainer.model):
-                progressed.reason = "early stop"
-                control.should_training_stop = True
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        """The held-out loss is known."""
+        seen = Evaluated(state.global_step, float(metrics["eval_loss"]), self._progressed.seconds)
+        self._progressed.evaluations.append(seen)
+        self._emit(seen)
+        self._clock = time.monotonic()
+        if self._best is not None and self._best.is_over(seen, self.trainer.model):
+            self._progressed.reason = "early stop"
+            control.should_training_stop = True
 
-    return Bridge()
+
+def bridge(stack: SimpleNamespace, *args: Any) -> Any:
+    """A `Bridge` (which takes `args`) that is one of transformers' callbacks."""
+    return type("TrainingCallback", (Bridge, stack.transformers.TrainerCallback), {})(*args)
 
 
 def _finite(step: Stepped) -> None:
