@@ -122,8 +122,6 @@ def _rows(run: RunState) -> list[tuple[str, ...]]:
 
 
 def _message(run: RunState) -> str:
-    if run.state == "completed":
-        return ""
     colour = theme.RED if run.state == "failed" else theme.BLUE
     style = f"border-left:3px solid {theme.css(colour)};padding:1px 0 1px 10px;margin:6px 0"
     return f'<div style="{style}">{inline(run.message)}</div>'

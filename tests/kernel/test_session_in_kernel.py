@@ -73,6 +73,8 @@ def test_loading_again_frees_the_old_model(kernel: Kernel, tiny_folder: Path) ->
 
 def test_a_result_is_short_below_its_picture_and_full_later(kernel: Kernel) -> None:
     first = kernel.run("%lora_train twice --data rows --max-steps 2")
+    frozen = next(d for d in first.displays.values() if "data:image/png" in d.get("text/html", ""))
+    assert "Next: %lora_compare" in frozen["text/html"]
     later = kernel.run("_")
     assert len(first.text.splitlines()) < 4 < len(later.text.splitlines())
 
