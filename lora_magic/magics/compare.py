@@ -25,9 +25,3 @@ class LoraCompare(Magic):
     def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
         """A prompt a line."""
         return {"prompts": [line.strip() for line in body.splitlines() if line.strip()]}
-
-    def call(self, given: dict[str, Any]) -> Any:
-        """`lora_magic.compare`."""
-        from lora_magic import api
-
-        return api.compare(**given)

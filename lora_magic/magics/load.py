@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lora_magic.config import LoadConfig
 from lora_magic.config.fields import Config
@@ -16,9 +16,3 @@ class LoraLoad(Magic):
     config_class: ClassVar[type[Config]] = LoadConfig
     about: ClassVar[str] = "Load a base model. The one before is freed; its adapters stay on disk."
     example: ClassVar[str] = "%lora_load demo"
-
-    def call(self, given: dict[str, Any]) -> Any:
-        """`lora_magic.load`."""
-        from lora_magic import api
-
-        return api.load(**given)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from lora_magic.magics.parser import Parser
 NO_EXPANSION = "_ipython_magic_no_var_expand"
 
 
-class Magic(ABC):
+class Magic:
     """One magic; subclasses say what it is called, what it takes and what it calls.
 
     Attributes:
@@ -36,9 +35,11 @@ class Magic(ABC):
     def __init__(self) -> None:
         self.parser = Parser(self.name, self.config_class, self.about, self.example, self.body_fields, self.takes_body)
 
-    @abstractmethod
     def call(self, given: dict[str, Any]) -> Any:
-        """The twin function, with what line and body gave."""
+        """The twin function, which has the magic's name without `lora_`, with what line and body gave."""
+        from lora_magic import api
+
+        return getattr(api, self.name.removeprefix("lora_"))(**given)
 
     def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
         """What the cell's body gives; the line, parsed into `given`, wins where both name an option."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lora_magic.config import MergeConfig
 from lora_magic.config.fields import Config
@@ -19,9 +19,3 @@ class LoraMerge(Magic):
         "gets its name, and loads with transformers alone."
     )
     example: ClassVar[str] = "%lora_merge default out/default-16bit"
-
-    def call(self, given: dict[str, Any]) -> Any:
-        """`lora_magic.merge`."""
-        from lora_magic import api
-
-        return api.merge(**given)

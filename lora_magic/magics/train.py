@@ -32,9 +32,3 @@ class LoraTrain(Magic):
         from lora_magic.dataset.sources import Source, rows_from_text
 
         return {"data": Source("the cell", rows_from_text(body, "the cell"), None, ())}
-
-    def call(self, given: dict[str, Any]) -> Any:
-        """`lora_magic.train`."""
-        from lora_magic import api
-
-        return api.train(**given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lora_magic.config import StatusConfig, UseConfig
 from lora_magic.config.fields import Config
@@ -17,12 +17,6 @@ class LoraUse(Magic):
     about: ClassVar[str] = "Answer with another adapter, or with the base alone, from now on."
     example: ClassVar[str] = "%lora_use base"
 
-    def call(self, given: dict[str, Any]) -> Any:
-        """`lora_magic.use`."""
-        from lora_magic import api
-
-        return api.use(**given)
-
 
 class LoraStatus(Magic):
     """Say what is loaded."""
@@ -31,9 +25,3 @@ class LoraStatus(Magic):
     config_class: ClassVar[type[Config]] = StatusConfig
     about: ClassVar[str] = "Say what is loaded, which adapters are in memory, and what that takes."
     example: ClassVar[str] = "%lora_status"
-
-    def call(self, given: dict[str, Any]) -> Any:
-        """`lora_magic.status`."""
-        from lora_magic import api
-
-        return api.status(**given)
