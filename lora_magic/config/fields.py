@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from lora_magic.config.defaults import own
 from lora_magic.errors import LoraError, nearest
 
 REQUIRED: Any = dataclasses.MISSING
@@ -26,6 +27,8 @@ def option(
     positional: bool = False,
     rest: bool = False,
     offers: str = "",
+    spelled: str = "",
+    bare: Any = None,
 ) -> Any:
     """A dataclass field that carries what its option, form field and documentation need.
 
@@ -38,10 +41,12 @@ def option(
         positional: given by place on a magic's line, not by `--name`.
         rest: takes several names, separated by commas; a list in Python.
         offers: what completion and forms offer beside fixed choices, such as "data" or "adapters".
+        spelled: the option's name where the field's cannot be it, such as "from", a word of Python's own.
+        bare: the value of the option given on a line without one; None where it needs one.
     """
     metadata = {
         "help": help, "choices": choices, "metavar": metavar, "low": low, "above": above, "high": high,
-        "positional": positional, "rest": rest, "offers": offers,
+        "positional": positional, "rest": rest, "offers": offers, "spelled": spelled, "bare": bare,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -72,16 +77,22 @@ class Config:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """A config from option names (dashes or underscores) and values.
+        """A config from option names (dashes or underscores) and values; the user's own defaults for the rest.
 
         Raises:
             LoraError: an unknown name (with the nearest known one) or a bad value.
         """
-        values = {name.replace("-", "_"): value for name, value in given.items()}
+        values = cls.by_field(given)
         cls.known(values)
-        made = cls(**values)
+        made = cls(**{**own(cls.__name__), **values})
         object.__setattr__(made, "given", frozenset(values))
         return made
+
+    @classmethod
+    def by_field(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` with every option's name (dashes or underscores) turned into its field's; unknown ones stay."""
+        spelled = {label(field): field.name for field in dataclasses.fields(cls)}
+        return {spelled.get(name.replace("_", "-"), name.replace("-", "_")): value for name, value in given.items()}
 
     @classmethod
     def known(cls, names: Iterable[str]) -> None:
@@ -90,10 +101,10 @@ class Config:
         Raises:
             LoraError: one is unknown, with the nearest known one.
         """
-        fields = [field.name for field in dataclasses.fields(cls)]
+        fields = dataclasses.fields(cls)
         for name in names:
-            if name not in fields:
-                spelled = [n.replace("_", "-") for n in fields]
+            if name not in {field.name for field in fields}:
+                spelled = [label(field) for field in fields]
                 raise LoraError(f'Unknown option "{name}".', nearest(name.replace("_", "-"), spelled) or _list(spelled))
 
     def replace(self, **changes: Any) -> Self:
@@ -119,7 +130,8 @@ def _plain(value: Any) -> Any:
 
 def label(field: dataclasses.Field[Any]) -> str:
     """How messages call a field: its option's spelling without the dashes in front."""
-    return field.name.replace("_", "-")
+    spelled: str = field.metadata["spelled"]
+    return spelled or field.name.replace("_", "-")
 
 
 def default_hint(field: dataclasses.Field[Any]) -> str:
@@ -151,6 +163,11 @@ def converted(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         wanted = "yes or no" if bool in kinds else "a whole number" if float not in kinds else "a number"
         raise LoraError(f"{label(field)} must be {wanted}, got {value!r}.", default_hint(field))
     return value
+
+
+def converted_field(config_class: type[Config], field: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` as a field of `config_class` takes it; see `converted`."""
+    return converted(field, typing.get_type_hints(config_class)[field.name], value)
 
 
 def _text(field: dataclasses.Field[Any], value: Any) -> str:

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lora_magic.config.fields import REQUIRED, Config, option
+from lora_magic.config.data import DataOptions
+from lora_magic.config.fields import option
 from lora_magic.errors import LoraError
 
 METHODS = ("lora", "rslora", "dora")
@@ -23,12 +24,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(Config):
+class TrainConfig(DataOptions):
     """One run: data, adapter, optimiser, length and checks."""
 
     name: str = option("default", "the adapter's name", metavar="NAME", positional=True)
     data: Any = option(
-        REQUIRED, "a file, a folder, a notebook variable or an embedded data set", metavar="X", offers="data"
+        None,
+        "a file, a folder, a pattern, a notebook variable, an embedded data set or a Hub id (NAME:CONFIG:SPLIT)",
+        metavar="X",
+        offers="data",
     )
     rank: int = option(8, "rank of the update", low=1, high=4096)
     alpha: float | None = option(None, "scale of the update (2 x rank unless given)", above=0)
@@ -41,7 +45,7 @@ class TrainConfig(Config):
         offers="layers",
     )
     method: str = option("lora", "kind of adapter", choices=METHODS)
-    bias: str = option("none", "which biases train along", choices=BIASES)
+    bias: str = option("none", "which biases train along", choices=BIASES, bare="lora_only")
     lr: float = option(2e-4, "peak learning rate", above=0, high=10)
     scheduler: str = option("cosine", "how the learning rate falls after the warm-up", choices=SCHEDULERS)
     warmup: float = option(0.05, "share of the steps that warm up; 1 or more is a number of steps", low=0)
@@ -53,18 +57,26 @@ class TrainConfig(Config):
     batch: int = option(8, "examples in an optimiser step", low=1, high=65_536)
     micro_batch: int | None = option(None, "examples computed at once (chosen unless given)", low=1)
     checkpointing: str = option("auto", "recompute activations to save memory", choices=("auto", "on", "off"))
-    max_length: int | None = option(None, "longest row in tokens (the base's unless given)", low=8)
-    eval_split: float = option(0.05, "share of the rows held out (16 to 256 rows); 0 is none", low=0, high=0.2)
     eval_every: int | None = option(None, "steps between held-out losses (six a run unless given)", low=1)
     early_stop: int | None = option(
         None, "stop after N held-out losses without a better one, and keep the best adapter", metavar="N", low=1
     )
-    system: str | None = option(None, "system turn put before rows that have none", metavar="TEXT")
     seed: int = option(0, "for the adapter's start, the order of rows and dropout", low=0, high=2**32 - 1)
     preset: str = option("standard", "changes what is left at its default", choices=tuple(PRESETS))
+    from_run: str | None = option(
+        None, "a recorded run, whose settings and data are used wherever none are given", metavar="RUN",
+        spelled="from", offers="run",
+    )  # fmt: skip
+    continue_from: str | None = option(
+        None, "train an adapter further: in memory, a run or a folder (by itself: the run of --from, or NAME)",
+        metavar="ADAPTER", spelled="continue", offers="adapter or folder", bare="",
+    )  # fmt: skip
 
     def check(self) -> None:
         """Names that can be a folder; no two options that contradict each other."""
+        super().check()
+        if self.data is None and self.from_run is None:
+            raise LoraError("%lora_train needs --data.", "Example: %lora_train --data demo-json")
         if not re.fullmatch(r"[\w][\w \-]{0,63}", self.name) or self.name.strip() != self.name:
             raise LoraError(f"{self.name!r} cannot be an adapter's name.", "Use letters, digits, spaces, - and _.")
         if self.name.lower() == "base":

@@ -58,7 +58,7 @@ VALUES = st.one_of(
 
 @given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(TrainConfig)]), VALUES))
 def test_any_values_give_a_config_or_one_line_that_names_the_field(values: dict[str, Any]) -> None:
-    values["data"] = "x"
+    values |= {"data": "x", "eval_data": None}
     try:
         made = TrainConfig.of(values)
     except LoraError as error:
