@@ -1,26 +1,63 @@
-"""Rows out of data files: JSON Lines, JSON, CSV, TSV and Parquet, plain or gzipped."""
+"""Rows out of data files: JSON Lines, JSON, CSV, TSV, Parquet and plain text, each also gzipped."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
 import io
-import json
-import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from lora_magic.dataset.wording import shown
+from lora_magic.dataset.broken import Replay, Tally
+from lora_magic.dataset.encodings import Encoding, look
+from lora_magic.dataset.json_rows import document, lines_or_array
+from lora_magic.dataset.streams import (
+    LARGE,
+    Again,
+    Row,
+    Rows,
+    TextFile,
+    gone_through,
+    opened_bytes,
+    stamp,
+    unreadable,
+)
+from lora_magic.dataset.tables import csv_rows, parquet_rows, parquet_size, text_rows, tsv_rows
 from lora_magic.errors import LoraError
 
-Row = dict[str, Any]
+__all__ = ["LARGE", "Loaded", "Row", "Rows", "kind", "read_file", "read_text"]
 
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+Reader = Callable[[TextFile, Tally], Iterator[Row]]
 
-_ONE_OBJECT = 'An example is one object: {"prompt": "…", "completion": "…"}.'
+TEXT_KINDS = (".txt", ".md")
+
+_READERS: dict[str, Reader] = {
+    ".jsonl": lines_or_array,
+    ".ndjson": lines_or_array,
+    ".json": document,
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
+    ".txt": text_rows,
+    ".md": text_rows,
+}
+_KINDS = (*_READERS, ".parquet")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file's rows.
+
+    Attributes:
+        rows: a list, or of a large file rows that are read anew each time they are gone through.
+        notes: what was decided or left out, a sentence each.
+        size: about how many bytes the rows take in memory; 0 for what is not kept there.
+    """
+
+    rows: Rows
+    notes: tuple[str, ...] = ()
+    size: int = 0
 
 
 def kind(path: Path) -> str:
@@ -28,37 +65,36 @@ def kind(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in _READERS else ""
+    return suffixes[-1] if suffixes and suffixes[-1] in _KINDS else ""
 
 
-def read_file(path: Path) -> list[Row]:
-    """Reads one data file.
+def read_file(path: Path, large: int = LARGE) -> Loaded:
+    """Reads one data file: goes through all of it once, and keeps the rows unless they are many.
+
+    A few broken lines in a file that is sound otherwise are left out and noted (`broken.Tally` has the rule).
 
     Args:
         path: a file whose suffix `kind` knows.
-
-    Returns:
-        Its rows; never empty.
+        large: bytes, unzipped, above which the rows are not kept in memory.
 
     Raises:
         LoraError: the suffix is unknown, or the file is empty, unreadable or broken; the text names the line.
     """
-    reader = _READERS.get(kind(path))
-    if reader is None:
-        raise LoraError(
-            f"{path.name} is not a kind of file that can be read.",
-            f"Known: {', '.join(_READERS)}, each also with .gz.",
-        )
-    try:
-        rows = list(reader(_bytes(path), path.name))
-    except (OSError, EOFError, zlib.error) as error:
-        raise LoraError(f"{path.name} cannot be read ({error}).", "Check its permissions, or fetch it again.") from None
-    if not rows:
+    known = kind(path)
+    if not known:
+        problem = f"{path.name} is not a kind of file that can be read."
+        raise LoraError(problem, f"Known: {', '.join(_KINDS)}, each also with .gz.")
+    if not path.is_file():
+        raise LoraError(f"{path.name} is not a regular file.", "Give a file that can be read more than once.")
+    path = path.absolute()
+    with _told(path.name):
+        loaded = _parquet(path, large) if known == ".parquet" else _text(path, _READERS[known], large)
+    if not loaded.rows:
         raise LoraError(f"{path.name} has no rows.", "Give a file that holds examples.")
-    return rows
+    return loaded
 
 
-def rows_from_text(text: str, name: str = "cell") -> list[Row]:
+def read_text(text: str, name: str) -> Loaded:
     """Reads JSON Lines, or one JSON array of objects, such as a cell's body.
 
     Args:
@@ -66,169 +102,52 @@ def rows_from_text(text: str, name: str = "cell") -> list[Row]:
         name: what error messages call it.
 
     Raises:
-        LoraError: a line is not a JSON object, or there is none.
+        LoraError: it is broken as a file may not be, or has no rows.
     """
-    data = text.encode("utf-8", "surrogatepass")
-    rows = list(_json_lines_or_array(data, name))
+    tally = Tally(name)
+    held = TextFile(name, lambda newline: io.StringIO(text, newline=newline), Encoding("utf-8", 0))
+    rows = list(tally.counted(lines_or_array(held, tally)))
     if not rows:
         raise LoraError(f"{name} has no rows.", "Write one example a line.")
-    return rows
+    return Loaded(rows, tally.notes)
 
 
-def _bytes(path: Path) -> bytes:
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as file:
-            return file.read()
-    return path.read_bytes()
+def _text(path: Path, reader: Reader, large: int) -> Loaded:
+    before = stamp(path)()
+    encoding = look(partial(opened_bytes, path), path.name)
+    text = TextFile.at(path, encoding, large)
+    tally = Tally(path.name)
+    if encoding.note:
+        tally.note(encoding.note)
+    rows = tally.counted(reader(text, tally))
+    kept, count = gone_through(rows, most=0) if text.large else gone_through(rows)
+    if kept is not None:
+        return Loaded(kept, tally.notes, encoding.size)
+
+    def again() -> Iterator[Row]:
+        with _told(path.name):
+            yield from reader(text, Replay(path.name, tally.skipped))
+
+    return Loaded(Again(path.name, again, count, stamp(path), before), tally.notes)
 
 
-def _decode(data: bytes, name: str, first_line: int = 1) -> str:
-    """UTF-8 text without a byte order mark; `first_line` is the number of the first line in `data`."""
-    if data.startswith(_UTF16_MARKS):
-        raise LoraError(f"{name} is UTF-16 text.", "Save it as UTF-8.")
+def _parquet(path: Path, large: int) -> Loaded:
+    before = stamp(path)()
+    size = parquet_size(path)
+    kept, count = gone_through(parquet_rows(path)) if size <= large else gone_through(parquet_rows(path), most=0)
+    if kept is not None:
+        return Loaded(kept, (), size)
+
+    def again() -> Iterator[Row]:
+        with _told(path.name):
+            yield from parquet_rows(path)
+
+    return Loaded(Again(path.name, again, count, stamp(path), before))
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
     try:
-        return data.decode("utf-8-sig" if first_line == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        line = first_line + data.count(b"\n", 0, error.start)
-        problem = f"{name} line {line}: not UTF-8 (byte 0x{data[error.start]:02x})."
-        raise LoraError(problem, "Save the file as UTF-8; it may be latin-1 or cp1252.") from None
-
-
-def _parse(text: str, where: str) -> Any:
-    """Python's JSON, with whatever it raises on hostile input turned into one line."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = f" line {error.lineno}" if error.lineno > 1 else ""
-        problem = f"{where}{line}: not JSON ({error.msg.removesuffix(' at')} at character {error.colno})."
-        raise LoraError(problem, _ONE_OBJECT) from None
-    except RecursionError:
-        raise LoraError(f"{where}: nested too deeply.", _ONE_OBJECT) from None
-    except ValueError as error:
-        raise LoraError(f"{where}: not usable ({shown(error)}).", _ONE_OBJECT) from None
-
-
-def _object(value: Any, where: str) -> Row:
-    if not isinstance(value, dict):
-        raise LoraError(f"{where}: a JSON {_json_name(value)}, not an object with named columns.", _ONE_OBJECT)
-    return value
-
-
-def _json_name(value: Any) -> str:
-    names = {list: "array", str: "string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "number")
-
-
-def _json_lines_or_array(data: bytes, name: str) -> Iterator[Row]:
-    is_array = data.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
-    return _json(data, name) if is_array else _json_lines(data, name)
-
-
-def _json_lines(data: bytes, name: str) -> Iterator[Row]:
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        text = _decode(line, name, number)
-        if text.strip():
-            where = f"{name} line {number}"
-            yield _object(_parse(text, where), where)
-
-
-def _json(data: bytes, name: str) -> Iterator[Row]:
-    """An array of objects, an object that holds exactly one such array, or JSON Lines under a .json name."""
-    text = _decode(data, name)
-    if not text.strip():
-        return
-    if _is_json_lines(text):
-        yield from _json_lines(data, name)
-        return
-    for number, value in enumerate(_array(_parse(text, name), name), start=1):
-        yield _object(value, f"{name} item {number}")
-
-
-def _is_json_lines(text: str) -> bool:
-    """Whether the first line is a whole object and more follows it."""
-    first, _, rest = text.strip().partition("\n")
-    if not (rest.strip() and first.startswith("{")):
-        return False
-    try:
-        json.loads(first)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _array(value: Any, name: str) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, dict):
-        raise LoraError(f"{name} holds a JSON {_json_name(value)}, not an array of objects.", _ONE_OBJECT)
-    arrays = {key: item for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)}
-    if len(arrays) != 1:
-        found = (
-            f"{len(arrays)} arrays of objects ({', '.join(map(shown, arrays))})" if arrays else "no array of objects"
-        )
-        raise LoraError(f"{name} is a JSON object that holds {found}.", "Save the rows as one array, or as JSON Lines.")
-    return next(iter(arrays.values()))
-
-
-def _table(data: bytes, name: str, delimiter: str) -> Iterator[Row]:
-    """Delimited text: a header, then rows of as many fields, everything read as text."""
-    text = _decode(data, name)
-    first = text.lstrip().partition("\n")[0]
-    if delimiter not in first and delimiter == "," and (";" in first or "\t" in first):
-        delimiter = ";" if ";" in first else "\t"
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        yield from _table_rows(((reader.line_num, fields) for fields in reader if fields), name)
-    except csv.Error as error:
-        raise LoraError(f"{name} line {reader.line_num}: {shown(error)}.", "Check its quotation marks.") from None
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _table_rows(lines: Iterable[tuple[int, list[str]]], name: str) -> Iterator[Row]:
-    header: list[str] = []
-    for number, fields in lines:
-        if not header:
-            header = [field.strip() for field in fields]
-            twice = sorted({column for column in header if header.count(column) > 1})
-            if twice:
-                raise LoraError(
-                    f'{name} line {number}: the column "{shown(twice[0])}" is there twice.',
-                    "Rename one of them.",
-                )
-        elif len(fields) != len(header):
-            problem = f"{name} line {number}: {len(fields)} fields where the header has {len(header)}."
-            raise LoraError(problem, "Put text that holds the separator or a line break in double quotes.")
-        else:
-            yield dict(zip(header, fields, strict=True))
-
-
-def _csv(data: bytes, name: str) -> Iterator[Row]:
-    return _table(data, name, ",")
-
-
-def _tsv(data: bytes, name: str) -> Iterator[Row]:
-    return _table(data, name, "\t")
-
-
-def _parquet(data: bytes, name: str) -> Iterator[Row]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        rows: list[Row] = parquet.read_table(io.BytesIO(data)).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        first = str(error).partition("\n")[0].rstrip(".")
-        raise LoraError(f"{name} is not a readable Parquet file ({first}).", "Fetch or write it again.") from None
-    return iter(rows)
-
-
-_READERS: dict[str, Callable[[bytes, str], Iterator[Row]]] = {
-    ".jsonl": _json_lines_or_array,
-    ".ndjson": _json_lines_or_array,
-    ".json": _json,
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".parquet": _parquet,
-}
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(name, error) from None

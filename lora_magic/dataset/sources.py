@@ -1,25 +1,20 @@
-"""Where rows come from: a file, a folder, a notebook variable, an embedded set, or an object."""
+"""Where rows come from: a file, a folder, a pattern, a notebook variable, an embedded set, the Hub, or an object."""
 
 from __future__ import annotations
 
-import math
-import re
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lora_magic.dataset.files import Row, kind, read_file, rows_from_text
+from lora_magic.dataset import hub
+from lora_magic.dataset.files import LARGE, Row, Rows, kind, read_file, read_text
+from lora_magic.dataset.folders import HELD_OUT_NAMES, Found, is_pattern, read_folder, read_pattern
+from lora_magic.dataset.objects import ACCEPTED, article, could_be_data, is_a, not_rows, object_rows
 from lora_magic.dataset.wording import shown
 from lora_magic.errors import LoraError, nearest
 
-__all__ = ["Source", "read", "rows_from_text"]
-
-HELD_OUT_NAMES = ("validation", "valid", "dev", "test")
-ACCEPTED = "a list of dicts, a list of strings, a DataFrame or a Dataset"
-
-_SHARD = re.compile(r"(?P<split>[a-z]+)(-\d+-of-\d+)?", re.IGNORECASE)
+__all__ = ["Row", "Rows", "Source", "from_text", "read"]
 
 
 @dataclass(frozen=True)
@@ -28,15 +23,20 @@ class Source:
 
     Attributes:
         name: the file, folder, variable or set, for messages.
-        rows: the training rows; never empty.
+        rows: the training rows; never empty. A list, or of something large rows that are read anew each time.
         held_out: rows that came as a held-out part of their own, or None.
         notes: what was decided on the way, a sentence each.
+        kind: "file", "folder", "pattern", "variable", "embedded", "hub", "cell" or "object".
+        reference: what finds the same rows tomorrow: an absolute path or pattern, the embedded set's name, the Hub id,
+            the variable's name; "" for a cell and an object.
     """
 
     name: str
-    rows: list[Row]
-    held_out: list[Row] | None = None
+    rows: Rows = field(repr=False)
+    held_out: Rows | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    kind: str = "object"
+    reference: str = ""
 
 
 def read(
@@ -44,51 +44,84 @@ def read(
     *,
     variables: Mapping[str, object] | None = None,
     embedded: Mapping[str, Path] | None = None,
+    large: int = LARGE,
 ) -> Source:
     """Finds the rows that `data` stands for.
 
     Args:
-        data: a path, a name (looked up among files, `variables` and `embedded`), or an object that has rows.
+        data: a path or pattern, a name (looked up among files, `variables` and `embedded`), a Hub id where no file has
+            that name, or an object that has rows.
         variables: the notebook's variables; names that start with "_" are not looked at.
         embedded: the folders of the embedded sets by name.
+        large: bytes above which rows are not kept in memory.
 
     Raises:
         LoraError: nothing or more than one thing has that name, or what has it holds no readable rows.
     """
     if isinstance(data, Path):
-        return _from_path(data.expanduser(), str(data))
+        return _from_path(_expanded(data), str(data), large)
     if isinstance(data, str):
-        return _from_name(data.strip(), variables or {}, embedded or {})
-    return _from_object(data, f"the {type(data).__name__}")
+        return _from_name(data.strip(), variables or {}, embedded or {}, large)
+    return _from_object(data, f"the {type(data).__name__}", large)
 
 
-def _from_name(name: str, variables: Mapping[str, object], embedded: Mapping[str, Path]) -> Source:
+def from_text(text: str, name: str = "the cell") -> Source:
+    """Rows that are written out as JSON Lines or as one JSON array, such as a cell's body.
+
+    Raises:
+        LoraError: a line is not a JSON object, or there is none.
+    """
+    loaded = read_text(text, name)
+    return Source(name, loaded.rows, None, loaded.notes, "cell")
+
+
+def _from_name(name: str, variables: Mapping[str, object], embedded: Mapping[str, Path], large: int) -> Source:
     if not name:
         raise LoraError(
             "No data was named.", f"Give a file, a folder, a variable or an embedded set{_listed(embedded)}."
         )
-    path = Path(name).expanduser()
+    path = _expanded(Path(name))
     variable = variables.get(name) if not name.startswith("_") else None
     found = {
         "a file": _exists(path),
-        "a variable": _could_be_data(variable),
+        "a variable": could_be_data(variable),
         "an embedded set": name in embedded,
     }
     matches = [what for what, there in found.items() if there]
     if len(matches) > 1:
         raise LoraError(f'"{shown(name)}" is {" and ".join(matches)}.', _how_to_choose(name, matches))
     if found["a file"]:
-        return _from_path(path, name)
+        return _from_path(path, name, large)
     if found["a variable"]:
-        return _from_object(variable, name)
+        return replace(_from_object(variable, name, large), kind="variable", reference=name)
     if found["an embedded set"]:
-        return replace(_from_path(embedded[name], name), name=name)
+        return replace(_from_path(embedded[name], name, large), name=name, kind="embedded", reference=name)
     if variable is not None:
-        raise LoraError(f'The variable "{name}" is {_article(variable)}, not rows.', f"Rows are {ACCEPTED}.")
-    raise LoraError(
-        f'No file, variable or embedded set is called "{shown(name)}".',
-        _suggestion(path, variables, embedded),
-    )
+        raise not_rows(variable, f'The variable "{name}" is {article(variable)}, not rows.')
+    return _from_elsewhere(name, path, variables, embedded, large)
+
+
+def _from_elsewhere(
+    name: str, path: Path, variables: Mapping[str, object], embedded: Mapping[str, Path], large: int
+) -> Source:
+    """What a name can be that is no file, variable or embedded set: an id on the Hub or a pattern."""
+    wanted = None if kind(path) else hub.hub_id(name)
+    guess = _suggestion(path, variables, embedded)
+    if wanted and not (guess.startswith("Did") and _exists(path.parent)):
+        source = _from_object(hub.load(wanted), str(wanted), large)
+        return replace(source, kind="hub", reference=str(wanted))
+    if is_pattern(name):
+        return _made(read_pattern(path, large), "pattern", path)
+    if "://" in name:
+        raise LoraError(f'"{shown(name)}" is an address.', "Download the file and give its path.")
+    raise LoraError(f'No file, variable or embedded set is called "{shown(name)}".', guess)
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _exists(path: Path) -> bool:
@@ -113,7 +146,7 @@ def _suggestion(path: Path, variables: Mapping[str, object], embedded: Mapping[s
         files = [str(path.parent / entry.name) for entry in path.parent.iterdir()]
     except (OSError, ValueError):
         files = []
-    usable = [key for key, value in variables.items() if not key.startswith("_") and _could_be_data(value)]
+    usable = [key for key, value in variables.items() if not key.startswith("_") and could_be_data(value)]
     guess = nearest(str(path), [*files, *usable, *embedded])
     return guess or f"Give a file, a folder, a variable that is {ACCEPTED}, or an embedded set{_listed(embedded)}."
 
@@ -122,128 +155,39 @@ def _listed(embedded: Mapping[str, Path]) -> str:
     return f" ({', '.join(embedded)})" if embedded else ""
 
 
-def _from_path(path: Path, asked: str) -> Source:
-    if path.is_dir():
-        return _from_folder(path)
+def _from_path(path: Path, asked: str, large: int) -> Source:
+    if _exists(path) and path.is_dir():
+        return _made(read_folder(path, large), "folder", path)
     if not _exists(path):
+        if is_pattern(path.name) or is_pattern(str(path.parent)):
+            return _made(read_pattern(path, large), "pattern", path)
         raise LoraError(f'There is no file "{shown(asked)}".', _suggestion(path, {}, {}))
-    return Source(path.name, read_file(path))
+    loaded = read_file(path, large)
+    return Source(path.name, loaded.rows, None, loaded.notes, "file", str(path.absolute()))
 
 
-def _from_folder(folder: Path) -> Source:
-    """The Hub's layout (train.* and perhaps test.* or validation.*), or the one data file that is there."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise LoraError(
-            f'The folder "{folder.name}" cannot be read ({error.strerror}).', "Check its permissions."
-        ) from None
-    files = [path for path in entries if path.is_file() and kind(path) and path.name[0] != "."]
-    splits = _splits(files)
-    if "train" in splits:
-        spare = [name for name in HELD_OUT_NAMES if name in splits]
-        held_out = _read_all(splits[spare[0]], folder) if spare else None
-        notes = [f"held out: {' and '.join(path.name for path in splits[spare[0]])}"] if spare else []
-        notes += [f"not used: {path.name}" for name in spare[1:] for path in splits[name]]
-        return Source(folder.name, _read_all(splits["train"], folder), held_out, tuple(notes))
-    if len(files) == 1:
-        return Source(f"{folder.name}/{files[0].name}", read_file(files[0]))
-    there = ", ".join(path.name for path in (files or entries)[:8])
-    problem = f'The folder "{folder.name}" has no train.* and {"several data files" if files else "no data file"}'
-    raise LoraError(f"{problem} ({there or 'it is empty'}).", "Name one file, or call one train.jsonl.")
+def _made(found: Found, what: str, path: Path) -> Source:
+    return Source(found.name, found.rows, found.held_out, found.notes, what, str(path.absolute()))
 
 
-def _splits(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by split: `train.jsonl`, or shards such as `train-00000-of-00002.parquet`."""
-    splits: dict[str, list[Path]] = {}
-    for path in files:
-        match = _SHARD.fullmatch(path.name.partition(".")[0])
-        if match:
-            splits.setdefault(match["split"].lower(), []).append(path)
-    return splits
-
-
-def _read_all(paths: Sequence[Path], folder: Path) -> list[Row]:
-    """The rows of a split; several files are fine when they are shards, not the same split in two formats."""
-    whole = [path for path in paths if "-of-" not in path.name]
-    if whole and len(paths) > 1:
-        names = ", ".join(path.name for path in paths)
-        raise LoraError(f'The folder "{folder.name}" has more than one of a kind ({names}).', "Name one file.")
-    return [row for path in paths for row in read_file(path)]
-
-
-def _from_object(value: object, name: str) -> Source:
-    if _is_a(value, "datasets", "DatasetDict"):
-        return _from_splits(value, name)
-    rows = _rows(value, name)
+def _from_object(value: object, name: str, large: int) -> Source:
+    if is_a(value, "datasets", "DatasetDict", "IterableDatasetDict"):
+        return _from_splits(value, name, large)
+    rows, notes = object_rows(value, name, large)
     if not rows:
         raise LoraError(f"{name} has no rows.", "Give data that holds examples.")
-    return Source(name, rows)
+    return Source(name, rows, notes=notes)
 
 
-def _from_splits(splits: Any, name: str) -> Source:
+def _from_splits(splits: Any, name: str, large: int) -> Source:
     spare = next((split for split in HELD_OUT_NAMES if split in splits), None)
     if "train" not in splits and len(splits) != 1:
         raise LoraError(
             f'{name} has no "train" split (it has {", ".join(splits) or "none"}).', f'Pass one: {name}["…"].'
         )
     main = "train" if "train" in splits else next(iter(splits))
-    source = _from_object(splits[main], name)
+    source = _from_object(splits[main], name, large)
     if spare is None or spare == main:
         return source
-    return replace(source, held_out=_from_object(splits[spare], name).rows, notes=(f'held out: the "{spare}" split',))
-
-
-def _rows(value: Any, name: str) -> list[Row]:
-    if _is_a(value, "pandas", "DataFrame"):
-        return _frame_rows(value, name)
-    if _is_a(value, "datasets", "Dataset"):
-        return list(value.with_format(None).to_list())
-    if not isinstance(value, list | tuple):
-        raise LoraError(f"{name} is {_article(value)}, not rows.", f"Pass {ACCEPTED}.")
-    return [_row(item, index, name) for index, item in enumerate(value, start=1)]
-
-
-def _row(item: object, number: int, name: str) -> Row:
-    if isinstance(item, str):
-        return {"text": item}
-    if isinstance(item, Mapping):
-        return {str(key): value for key, value in item.items()}
-    raise LoraError(f"{name} item {number} is {_article(item)}, not a dict or a string.", "Give a list of dicts.")
-
-
-def _frame_rows(frame: Any, name: str) -> list[Row]:
-    if not frame.columns.is_unique:
-        twice = next(iter(frame.columns[frame.columns.duplicated()]))
-        raise LoraError(f'{name} has the column "{twice}" twice.', "Rename one of them.")
-    return [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    """A DataFrame's cell as a plain value: arrays become lists, and what stands for missing becomes None."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _could_be_data(value: object) -> bool:
-    """Whether a variable counts as data; a look at its type and first item only."""
-    if isinstance(value, list | tuple):
-        return not value or isinstance(value[0], Mapping) or (isinstance(value, list) and isinstance(value[0], str))
-    return any(_is_a(value, *known) for known in _TABLES)
-
-
-_TABLES = (("pandas", "DataFrame"), ("datasets", "Dataset"), ("datasets", "DatasetDict"))
-
-
-def _is_a(value: object, module: str, name: str) -> bool:
-    """An instance check that imports nothing: without the module loaded, there is no such object."""
-    kind_of = getattr(sys.modules.get(module), name, None)
-    return isinstance(kind_of, type) and isinstance(value, kind_of)
-
-
-def _article(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    held_out = _from_object(splits[spare], name, large).rows
+    return replace(source, held_out=held_out, notes=(*source.notes, f'held out: the "{spare}" split'))

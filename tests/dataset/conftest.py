@@ -51,6 +51,14 @@ CHATML = """\
   {{- "<|im_start|>assistant\\n" }}
 {%- endif %}"""
 
+PHI4 = """\
+{%- for message in messages %}
+  {{- "<|im_start|>" + message["role"] + "<|im_sep|>" + message["content"] + "<|im_end|>" }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+  {{- "<|im_start|>assistant<|im_sep|>" }}
+{%- endif %}"""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -98,6 +106,7 @@ EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
 FAMILIES: dict[str, Family] = {
     "llama3": Family("llama3.jinja", "<|eot_id|>", HEADERS, **LLAMA),
     "llama3_2": Family("llama3_2.jinja", "<|eot_id|>", HEADERS, **LLAMA),
+    "llama3_1": Family("llama3_1.jinja", "<|eot_id|>", HEADERS, **LLAMA),
     "qwen2_5": Family("qwen2_5.jinja", "<|im_end|>", IM, eos="<|im_end|>"),
     "qwen3": Family("qwen3.jinja", "<|im_end|>", IM, eos="<|im_end|>", final_lead=EMPTY_THOUGHT),
     "qwen3_instruct": Family("qwen3_instruct_2507.jinja", "<|im_end|>", IM, eos="<|im_end|>"),
@@ -106,6 +115,8 @@ FAMILIES: dict[str, Family] = {
     "gemma": Family("gemma.jinja", "<end_of_turn>", TURN, system=False, **GEMMA),
     "gemma3": Family("gemma3.jinja", "<end_of_turn>", TURN, **GEMMA),
     "phi3": Family("phi3.jinja", "<|end|>", PHI, eos="<|endoftext|>", kind="prefixed"),
+    "phi3_5": Family("phi3_5.jinja", "<|end|>", PHI, eos="<|endoftext|>", kind="prefixed"),
+    "phi4": Family(PHI4, "<|im_end|>", (*IM, "<|im_sep|>"), eos="<|im_end|>"),
     "chatml": Family(CHATML, "<|im_end|>", IM, eos="<|im_end|>"),
     "qwen3_6": Family("qwen3_6.jinja", "<|im_end|>", IM, eos="<|im_end|>", final_lead="\n</think>\n\n"),
     "deepseek": Family("deepseekv3.jinja", DEEPSEEK[1], DEEPSEEK, bos=DEEPSEEK[0], eos=DEEPSEEK[1], adds_bos=True),
