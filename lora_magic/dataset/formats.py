@@ -1,48 +1,44 @@
-"""Which columns hold the conversation, and how a row of them becomes turns."""
+"""Which columns hold the conversation: found by their names and values, or as the user says."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from types import MappingProxyType
 
+from lora_magic.dataset.cells import Unusable, as_text, is_blank
+from lora_magic.dataset.messages import Conversation
+from lora_magic.dataset.remedies import ambiguous, unrecognised
+from lora_magic.dataset.shapes import (
+    AND_SYSTEM,
+    SYSTEM,
+    TOOLS,
+    Row,
+    Shape,
+    Spelling,
+    candidates,
+    first_filled,
+    fits,
+    normal,
+    pair,
+    settled,
+    shape_with,
+    text_in,
+    turns_in,
+)
 from lora_magic.dataset.turns import Turn
 from lora_magic.dataset.wording import shown
-from lora_magic.errors import LoraError
+from lora_magic.errors import LoraError, nearest
 
-Row = Mapping[str, Any]
-Columns = Mapping[str, str]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
-LOOKED_AT = 1000
-PREFERENCE = {"chosen", "rejected"}
-
-_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"} | {r: r for r in ("system", "user", "assistant")}
+_MOST_PLANS = 4096
+_NEARLY_ALL = 0.9
 _NO_COLUMNS = "no usable columns"
-
-
-class Unusable(ValueError):
-    """A row that is to be skipped; the text is the reason, worded so that equal reasons can be counted."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One way in which columns hold a conversation.
-
-    Attributes:
-        name: such as "question/answer".
-        required: columns (in lower case) that a row must have.
-        optional: columns that are used where they are there.
-        turns: makes a row's turns, given the row's own spelling of each column.
-    """
-
-    name: str
-    required: tuple[str, ...]
-    turns: Callable[[Row, Columns], list[Turn]]
-    optional: tuple[str, ...] = ("system",)
+_TWO_WAYS = "columns that can be read in more than one way"
+_PREFERENCE = "preference data"
+_PREFERENCES = ({"chosen", "rejected"}, {"preferred", "dispreferred"})
 
 
 @dataclass(frozen=True)
@@ -51,218 +47,194 @@ class Format:
 
     Attributes:
         name: such as "question/answer", or "mixed (messages, text)".
-        columns: the columns used, as the source spells them.
+        why: how that was recognised, a sentence without its full stop.
+        columns: (what it holds, column as the source spells it) pairs of the columns used.
+        unused: the other columns, as spelled.
     """
 
     name: str
-    columns: tuple[str, ...]
-    _known: dict[tuple[str, ...], Shape | None] = field(default_factory=dict, repr=False, compare=False)
+    why: str
+    columns: tuple[tuple[str, str], ...]
+    unused: tuple[str, ...] = ()
 
-    def turns(self, row: Row) -> tuple[Turn, ...]:
-        """Makes a row's turns, up to the last answer.
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How rows with the same filled columns are read."""
+
+    shapes: tuple[Shape, ...]
+    spelling: Spelling
+    reason: str = ""
+
+
+@dataclass
+class Reader:
+    """Reads rows of one source, each by the shape that its columns have.
+
+    Attributes:
+        mapped: the one shape that the user asks for, or None to find it.
+        spelling: how `mapped` finds its columns; without it, where the system column is, if that was asked for.
+        asked: what the user says that columns hold, with their names as the rows spell them.
+        won: shapes' names, to the name of the pair that their column merely renders in this source.
+    """
+
+    mapped: Shape | None = None
+    spelling: Spelling = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
+    won: dict[str, Shape] = field(default_factory=dict)
+    _plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Plan] = field(default_factory=dict, repr=False)
+
+    def read(self, row: Row, shape: Shape, spelling: Spelling) -> Conversation:
+        """Makes a row's turns.
 
         Args:
             row: column names to values.
+            shape: what `choose` says of it.
+            spelling: likewise.
 
         Raises:
             Unusable: the row is to be skipped.
-            LoraError: the row has a role that cannot be trained on.
         """
-        shape = _shape_of(row, self._known)
-        if shape is None:
-            raise Unusable(_NO_COLUMNS)
-        columns = _spelling(row)
-        turns = shape.turns(row, columns)
-        system = _text(row[columns["system"]]) if "system" in columns and "system" in shape.optional else ""
-        if system.strip() and turns[0].role != "system":
-            turns = [Turn("system", system), *turns]
-        return tuple(turns)
+        made = shape.read(row, spelling)
+        if made.turns[0].role in ("system", "text"):
+            return made
+        system = first_filled(row, spelling, SYSTEM)
+        if system is not None:
+            made.turns.insert(0, Turn("system", as_text(system)))
+        return made
+
+    def choose(self, row: Row) -> tuple[Shape, Spelling]:
+        """The shape by which a row is read, and how the row spells its columns.
+
+        Raises:
+            Unusable: there is none, or more than one.
+        """
+        if self.mapped is not None:
+            return self.mapped, self.spelling
+        plan = self.plan(row)
+        shapes = plan.shapes
+        if len(shapes) > 1:
+            shapes = tuple(s for s in shapes if self.won.get(s.name) not in shapes) or shapes
+        if len(shapes) > 1:
+            shapes = settled(shapes, row, plan.spelling)
+        if len(shapes) != 1:
+            raise Unusable(plan.reason or _TWO_WAYS)
+        return shapes[0], plan.spelling
+
+    def settle(self, first: Sequence[Row]) -> None:
+        """Decides which shape is meant where columns allow several, by the values of the first rows.
+
+        Raises:
+            LoraError: the values do not tell.
+        """
+        groups: dict[tuple[Shape, ...], Counter[tuple[Shape, ...]]] = {}
+        spellings: dict[tuple[Shape, ...], Mapping[str, str]] = {}
+        for row in first:
+            plan = self.plan(row)
+            if len(plan.shapes) > 1:
+                groups.setdefault(plan.shapes, Counter())[settled(plan.shapes, row, plan.spelling)] += 1
+                spellings.setdefault(plan.shapes, plan.spelling)
+        for shapes, counts in groups.items():
+            left, count = counts.most_common(1)[0]
+            if len(left) > 1 or count < _NEARLY_ALL * counts.total():
+                raise ambiguous(shapes, spellings[shapes])
+            self.won |= {shape.name: left[0] for shape in shapes if shape is not left[0]}
+        self._plans.clear()
+
+    def plan(self, row: Row) -> _Plan:
+        """The shapes that a row's columns allow, told by which of them are filled."""
+        filled = tuple([key for key, value in row.items() if not is_blank(value) and fits(normal(key), value)])
+        key = (filled, tuple(row))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plan(*key)
+            if len(self._plans) < _MOST_PLANS:
+                self._plans[key] = plan
+        return plan
+
+    def _plan(self, filled: Sequence[str], everything: Sequence[str]) -> _Plan:
+        says = _spelled(filled)
+        spelling = {**_spelled(everything), **says, **self.spelling}
+        if any(says.keys() >= columns for columns in _PREFERENCES):
+            return _Plan((), spelling, _PREFERENCE)
+        shapes = candidates(says)
+        if len(shapes) == 1 and shapes[0].name in self.won:
+            winner = self.won[shapes[0].name]
+            shapes = (winner,) if spelling.keys() >= set(winner.columns) else shapes
+        if not shapes:
+            half = candidates(spelling, filled=False)
+            shapes = tuple(sorted(half, key=lambda shape: -sum(column in says for column in shape.columns))[:1])
+        return _Plan(shapes, spelling, "" if shapes else _NO_COLUMNS)
 
 
-def detect(rows: Sequence[Row]) -> Format:
-    """Recognises the format by the columns of the first rows.
+def reader(first: Sequence[Row], columns: Mapping[str, str] = NOTHING) -> Reader:
+    """Recognises how rows are to be read.
 
     Args:
-        rows: column names to values, at least one row.
+        first: the first rows, at least one.
+        columns: columns as the user names them, by what they hold; empty to find them.
 
     Raises:
-        LoraError: no row has usable columns, or they hold preference data.
+        LoraError: no row has usable columns, they hold preference data, they can be read in more than one way, or
+            `columns` names what is not there.
     """
-    known: dict[tuple[str, ...], Shape | None] = {}
-    counts: Counter[str] = Counter()
-    columns: dict[str, None] = {}
-    for row in islice(rows, LOOKED_AT):
-        shape = _shape_of(row, known)
-        if shape is not None:
-            counts[shape.name] += 1
-            spelling = _spelling(row)
-            columns |= {spelling[name]: None for name in (*shape.required, *shape.optional) if name in spelling}
-    if not counts:
-        raise _unrecognised(rows)
-    names = [name for name, _ in counts.most_common()]
-    return Format(names[0] if len(names) == 1 else f"mixed ({', '.join(names)})", tuple(columns), known)
+    names = list(dict.fromkeys(key for row in first for key in row))
+    asked = {what: _column(column, names) for what, column in columns.items()}
+    if asked.keys() - {"system"}:
+        return _mapped(asked, names)
+    made = Reader(spelling=asked, asked=asked)
+    if not any(made.plan(row).shapes for row in first):
+        raise unrecognised(first)
+    made.settle(first)
+    return made
 
 
-def _unrecognised(rows: Sequence[Row]) -> LoraError:
-    found = list(dict.fromkeys(shown(key) for row in islice(rows, LOOKED_AT) for key in row))
-    if {name.strip().lower() for name in found} >= PREFERENCE:
-        value = next((row[key] for row in rows for key in row if str(key).strip().lower() == "chosen"), None)
-        keep = (
-            '{"messages": r["chosen"]}'
-            if isinstance(value, list)
-            else '{"prompt": r["prompt"], "completion": r["chosen"]}'
+def _spelled(keys: Sequence[str]) -> dict[str, str]:
+    """Normal names to the row's own; of two alike, the one that is spelled so, else the first."""
+    found: dict[str, str] = {}
+    for key in keys:
+        name = normal(key)
+        if name not in found or key == name:
+            found[name] = key
+    return found
+
+
+def _column(asked: str, names: Sequence[str]) -> str:
+    """The column that a user means: spelled as asked, or alike but for upper and lower case."""
+    if asked in names:
+        return asked
+    alike = [name for name in names if str(name).strip().lower() == asked.strip().lower()]
+    if len(alike) == 1:
+        return alike[0]
+    listed = ", ".join(shown(name) for name in names[:12])
+    problem = f'There is no column "{shown(asked)}"' if not alike else f'"{shown(asked)}" is more than one column'
+    raise LoraError(f"{problem}.", nearest(asked, map(str, names)) or f"Columns: {listed or 'none'}.")
+
+
+def _mapped(asked: Mapping[str, str], names: Sequence[str]) -> Reader:
+    """Reads as asked; columns that are those of a known shape bring what belongs to it, such as its input."""
+    kinds = [kind for kind in ("messages", "text", "prompt", "completion") if kind in asked]
+    if len(kinds) + ("system" in asked) != len(asked) or (kinds == ["text"] and "system" in asked):
+        kinds = []
+    if kinds in (["prompt"], ["completion"]):
+        other = "completion" if kinds == ["prompt"] else "prompt"
+        raise LoraError(
+            f"--map names the {kinds[0]} and no {other}.", f"Add {other}=COLUMN, or use text=COLUMN for plain text."
         )
-        problem = "This is preference data (chosen, rejected), which trains by comparing answers."
-        return LoraError(problem, f"To train on the chosen answers: rows = [{keep} for r in rows].")
-    accepted = "; ".join(", ".join(shape.required) for shape in SHAPES)
-    listed = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
-    return LoraError(f"No usable columns among: {listed or 'none'}.", f"Accepted sets: {accepted}.")
-
-
-def _shape_of(row: Row, known: dict[tuple[str, ...], Shape | None]) -> Shape | None:
-    """The first shape whose columns the row fills, else the first whose columns it has at all."""
-    filled = tuple(key for key, value in row.items() if value is not None)
-    if filled not in known:
-        known[filled] = _match(_names(filled))
-    shape = known[filled]
-    if shape is not None or len(filled) == len(row):
-        return shape
-    everything = tuple(row)
-    if everything not in known:
-        known[everything] = _match(_names(everything))
-    return known[everything]
-
-
-def _match(names: set[str]) -> Shape | None:
-    if names >= PREFERENCE:
-        return None
-    return next((shape for shape in SHAPES if names.issuperset(shape.required)), None)
-
-
-def _names(keys: Sequence[object]) -> set[str]:
-    return {str(key).strip().lower() for key in keys}
-
-
-def _spelling(row: Row) -> dict[str, str]:
-    return {str(key).strip().lower(): key for key in reversed(list(row))}
-
-
-def _text(value: Any) -> str:
-    """A cell as text: missing is empty, a number or a nested value is its JSON."""
-    if isinstance(value, str):
-        return _without_surrogates(value)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    try:
-        return _without_surrogates(json.dumps(value, ensure_ascii=False, default=str))
-    except (ValueError, TypeError, RecursionError):
-        raise Unusable("a value that cannot be written as text") from None
-
-
-def _without_surrogates(text: str) -> str:
-    """Pairs of UTF-16 halves joined and lone ones replaced: no tokenizer takes them."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def _instruction(row: Row, columns: Columns) -> list[Turn]:
-    instruction = _text(row[columns["instruction"]])
-    extra = _text(row[columns["input"]]) if "input" in columns else ""
-    question = f"{instruction}\n\n{extra}" if extra.strip() else instruction
-    return _pair(question, _text(row[columns["output"]]))
-
-
-def _pair(question: str, answer: str) -> list[Turn]:
-    if not answer.strip():
-        raise Unusable("an empty answer")
-    if not question.strip():
-        raise Unusable("an empty prompt")
-    return [Turn("user", question), Turn("assistant", answer)]
-
-
-def _two_columns(prompt: str, answer: str) -> Shape:
-    """Two columns, each text or a list of messages."""
-
-    def turns(row: Row, columns: Columns) -> list[Turn]:
-        asked, answered = row[columns[prompt]], row[columns[answer]]
-        if not (_is_messages(asked) or _is_messages(answered)):
-            return _pair(_text(asked), _text(answered))
-        before = _messages(asked) if _is_messages(asked) else [Turn("user", _text(asked))]
-        after = _messages(answered) if _is_messages(answered) else [Turn("assistant", _text(answered))]
-        return _to_last_answer([*before, *after])
-
-    return Shape(f"{prompt}/{answer}", (prompt, answer), turns)
-
-
-def _is_messages(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
-
-
-def _message_column(name: str) -> Callable[[Row, Columns], list[Turn]]:
-    def turns(row: Row, columns: Columns) -> list[Turn]:
-        value = row[columns[name]]
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
-                raise Unusable(f'"{name}" that is text but not JSON') from None
-        if not _is_messages(value):
-            raise Unusable(f'"{name}" that is not a list of turns')
-        return _to_last_answer(_messages(value))
-
-    return turns
-
-
-def _messages(items: Sequence[Mapping[str, Any]]) -> list[Turn]:
-    """Turns out of role/content or from/value pairs."""
-    turns = []
-    for item in items:
-        role = item.get("role", item.get("from"))
-        if role is None:
-            raise Unusable("a turn without a role")
-        known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
-        if known is None:
-            remedy = f"Roles that are: {', '.join(_ROLES)}. Rename or leave out such turns."
-            raise LoraError(f'the role "{shown(role)}" cannot be trained on.', remedy)
-        turns.append(Turn(known, _content(item.get("content", item.get("value")))))
-    return turns
-
-
-def _content(value: Any) -> str:
-    """Text, or a list of text parts as multimodal sets write them."""
-    if not (_is_messages(value) and all("type" in part for part in value)):
-        return _text(value)
-    other = next((part["type"] for part in value if part["type"] != "text"), None)
-    if other is not None:
-        raise LoraError(f'a turn holds a part of type "{shown(other)}".', "Only text can be trained on.")
-    return "".join(_text(part.get("text")) for part in value)
-
-
-def _to_last_answer(turns: list[Turn]) -> list[Turn]:
-    """The turns without what follows the last answer that says something."""
-    answers = [i for i, turn in enumerate(turns) if turn.role == "assistant" and turn.content.strip()]
-    if not answers:
-        raise Unusable("no answer" if not any(turn.role == "assistant" for turn in turns) else "an empty answer")
-    return turns[: answers[-1] + 1]
-
-
-def _plain_text(row: Row, columns: Columns) -> list[Turn]:
-    text = _text(row[columns["text"]])
-    if not text.strip():
-        raise Unusable("an empty text")
-    return [Turn("text", text)]
-
-
-SHAPES = (
-    Shape("messages", ("messages",), _message_column("messages")),
-    Shape("ShareGPT", ("conversations",), _message_column("conversations")),
-    Shape("instruction/input/output", ("instruction", "output"), _instruction, ("input", "system")),
-    _two_columns("prompt", "completion"),
-    _two_columns("question", "answer"),
-    _two_columns("prompt", "response"),
-    _two_columns("input", "output"),
-    Shape("text", ("text",), _plain_text, ()),
-)
+    if kinds not in (["messages"], ["text"], ["prompt", "completion"]):
+        raise LoraError(
+            f"--map names {', '.join(asked)}, which do not go together.",
+            "Map prompt and completion, or messages, each perhaps with system; or text alone.",
+        )
+    spelled, system = _spelled(names), {"system": asked["system"]} if "system" in asked else {}
+    if len({asked[kind] for kind in kinds}) < len(kinds):
+        raise LoraError(f'--map names "{shown(asked[kinds[0]])}" twice.', "Name two columns, or use text=COLUMN.")
+    known = shape_with(tuple((kind, normal(asked[kind])) for kind in kinds))
+    if known is not None:
+        return Reader(known, {**spelled, **{normal(asked[kind]): asked[kind] for kind in kinds}, **system}, asked)
+    if kinds == ["messages"]:
+        tools = {key: name for key, name in spelled.items() if key in TOOLS}
+        return Reader(turns_in("messages"), {**tools, **asked}, asked)
+    if kinds == ["text"]:
+        return Reader(text_in("text"), asked, asked)
+    return Reader(pair("prompt", "completion", AND_SYSTEM, several=True), asked, asked)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +12,15 @@ class Turn:
     """One message of a conversation.
 
     Attributes:
-        role: "system", "user" or "assistant"; "text" for plain text that no chat template touches.
+        role: "system", "user", "assistant" or "tool"; "text" for plain text that no chat template touches.
         content: what was said.
+        tool_calls: the JSON text of an assistant's calls, a list of `{"type": "function", "function": {"name": …,
+            "arguments": {…}}}`; "" for none.
     """
 
     role: str
     content: str
+    tool_calls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,13 @@ class Example:
 
     Attributes:
         turns: the turns in order.
+        row: the number of its row in the source, from 1; 0 where it came from none. Two examples are equal without it.
+        tools: the JSON text of the tools that the model may call, a list of definitions; "" for none.
     """
 
     turns: tuple[Turn, ...]
+    row: int = field(default=0, compare=False)
+    tools: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -47,8 +54,11 @@ class Example:
 
     @property
     def reference(self) -> str:
-        """The last answer; "" for plain text."""
-        return self.turns[self._last_answer].content if self._last_answer >= 0 else ""
+        """The last answer, as its calls where it has no words; "" for plain text."""
+        if self._last_answer < 0:
+            return ""
+        answer = self.turns[self._last_answer]
+        return answer.content or answer.tool_calls
 
     @property
     def _last_answer(self) -> int:
