@@ -3,7 +3,7 @@
 A template is asked once for each sequence of roles what it writes around the turns, with marks in place
 of their contents. A rendered conversation is then read off against that: text before a turn, its content,
 text after it. Only one whose contents the template rewrites (thinking taken out, say) is rendered again,
-with a mark for an answer.
+with a mark for an answer; so is one with tools, whose calls are written as each template likes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from lora_magic.dataset.template import Renderer
+from lora_magic.dataset.calls import has_tools
+from lora_magic.dataset.template import Renderer, any_of
 from lora_magic.dataset.turns import Turn
 from lora_magic.errors import LoraError
 
@@ -84,41 +85,39 @@ class SpanFinder:
         self._renderer = renderer
         self._layouts: dict[Roles, Layout | None] = {}
 
-    def finish(self, text: str, turns: Sequence[Turn]) -> tuple[str, list[Span]] | None:
+    def finish(self, text: str, turns: Sequence[Turn], tools: str = "") -> tuple[str, list[Span]] | None:
         """Locates the answers, and ends the last one where the template does not.
 
         Args:
             text: the rendered turns.
             turns: the turns, fitted to the template; the last is an answer.
+            tools: the JSON text of the tools that the text was rendered with.
 
         Returns:
             The text and the answers' spans in it, as (start, end) characters; None where one is not found.
         """
-        roles = tuple(turn.role for turn in turns)
-        layout = self._layout(roles)
-        spans = layout and (layout.locate(text, turns) or self._search(text, turns, layout))
-        if not (layout and spans):
-            return None
-        if layout.trails[len(turns) - 1] or not self._eos:
-            return text, spans
+        if has_tools(turns, tools):
+            spans, ended = self._with_tools(text, turns, tools)
+        else:
+            layout = self._layout(tuple(turn.role for turn in turns))
+            spans = (layout and (layout.locate(text, turns) or self._search(text, turns, layout))) or []
+            ended = bool(layout and layout.trails[len(turns) - 1])
+        if not spans or ended or not self._eos:
+            return (text, spans) if spans else None
         start, end = spans[-1]
         text = text[:end] + self._eos
         return text, [*spans[:-1], (start, len(text))]
-
-    def ends_answers(self, roles: Roles) -> bool:
-        """Whether the template itself writes an end-of-turn token after the last answer."""
-        layout = self._layout(roles)
-        return layout is None or bool(layout.trails.get(len(roles) - 1)) or not self._eos
 
     @cached_property
     def _eos(self) -> str:
         return self._renderer.tokenizer.eos_token or ""
 
     @cached_property
-    def _special(self) -> re.Pattern[str]:
+    def _added(self) -> re.Pattern[str]:
+        """Finds added tokens, special or not: one of them ends a turn."""
         tokenizer = self._renderer.tokenizer
-        added = {token.content for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
-        return re.compile("|".join(sorted(map(re.escape, added), key=len, reverse=True)) or r"(?!)")
+        added = {token.content for token in tokenizer.added_tokens_decoder.values()}
+        return any_of(added | set(tokenizer.all_special_tokens))
 
     def _layout(self, roles: Roles) -> Layout | None:
         if roles not in self._layouts:
@@ -159,8 +158,12 @@ class SpanFinder:
         """
         last = index == len(roles) - 1
         other = self._parts((*roles, "user") if last else roles[: index + 1])
-        shared = _shared(tail, other[0][-1 - last]) if other else len(tail)
-        ends = [match.end() for match in self._special.finditer(tail)]
+        return self._end(tail, other[0][-1 - last] if other else tail)
+
+    def _end(self, tail: str, other: str) -> int:
+        """The end of turn in the text after an answer, given that text where the conversation goes on otherwise."""
+        shared = _shared(tail, other)
+        ends = [match.end() for match in self._added.finditer(tail)]
         return max([end for end in ends if end <= shared] or ends[:1] or [0])
 
     def _search(self, text: str, turns: Sequence[Turn], layout: Layout) -> list[Span] | None:
@@ -182,6 +185,51 @@ class SpanFinder:
             return None
         end = len(text) - len(after)
         return (start, end + layout.trails[index]) if start < end and text.endswith(after) else None
+
+    def _with_tools(self, text: str, turns: Sequence[Turn], tools: str) -> tuple[list[Span], bool]:
+        """All answers' spans, none where one is not found; and whether the template ends the last one."""
+        spans, trail = [], 0
+        for index, turn in enumerate(turns):
+            if turn.role == "assistant":
+                found = self._by_mark(text, turns, index, tools) or self._by_prompt(text, turns, index, tools)
+                if found is None:
+                    return [], False
+                span, trail = found
+                spans.append(span)
+        return spans, trail > 0
+
+    def _by_mark(self, text: str, turns: Sequence[Turn], index: int, tools: str) -> tuple[Span, int] | None:
+        """An answer's span and its end of turn's length, by what is written around a mark in its place."""
+        mark = _MARK.format(index)
+        marked = [*turns[:index], Turn("assistant", mark), *turns[index + 1 :]]
+        before, found, after = self._text(marked, tools).partition(mark)
+        if not found or not text.endswith(after):
+            return None
+        prompt = self._text(turns[:index], tools, generation_prompt=True)
+        head = prompt if prompt and text.startswith(prompt) else before
+        start, end = len(head), len(text) - len(after)
+        if not text.startswith(head) or start > end:
+            return None
+        last = index == len(turns) - 1
+        other = self._text([*marked, Turn("user", "x")] if last else marked[: index + 1], tools)
+        trail = self._end(after, other.partition(mark)[2] or after)
+        return (start, end + trail), trail
+
+    def _by_prompt(self, text: str, turns: Sequence[Turn], index: int, tools: str) -> tuple[Span, int] | None:
+        """The same by the renderings up to an answer and through it, for a template that takes no mark there."""
+        prompt = self._text(turns[:index], tools, generation_prompt=True)
+        shared = _shared(self._text(turns[: index + 1], tools), text)
+        if not prompt or not text.startswith(prompt):
+            return None
+        ends = list(self._added.finditer(text, len(prompt), shared))
+        return ((len(prompt), ends[-1].end()), len(ends[-1][0])) if ends else None
+
+    def _text(self, turns: Sequence[Turn], tools: str, *, generation_prompt: bool = False) -> str:
+        """A rendering; "" where the template refuses it."""
+        try:
+            return self._renderer.text(turns, generation_prompt=generation_prompt, tools=tools)
+        except LoraError:
+            return ""
 
 
 def _shared(one: str, other: str) -> int:

@@ -89,7 +89,7 @@ def test_collator(lengths: list[int], step: int | None) -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    rooms = "sources, files, formats, examples, template, spans, tokens, split, collate, order"
+    rooms = "sources, files, formats, examples, template, spans, tokens, split, collate, order, prepare, store, encode"
     heavy = {"torch", "pandas", "datasets", "transformers", "pyarrow", "numpy", "jinja2"}
     code = f"import sys; from lora_magic.dataset import {rooms}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

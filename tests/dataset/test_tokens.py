@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lora_magic.dataset.encode import threads_for
 from lora_magic.dataset.template import DEFAULT, OWN, Renderer, chat_template, render
 from lora_magic.dataset.tokens import Row, Tokenised, tokenise
 from lora_magic.dataset.turns import Example, Turn
@@ -232,12 +236,87 @@ def test_one_full_rendering_a_row(tokenizer: Any, monkeypatch: pytest.MonkeyPatc
     rendered = 0
     apply = Renderer._apply
 
-    def counted(self: Renderer, conversations: Any, generation_prompt: bool) -> list[str]:
+    def counted(self: Renderer, conversations: Any, *more: Any) -> list[str]:
         nonlocal rendered
         rendered += len(conversations)
-        return apply(self, conversations, generation_prompt)
+        return apply(self, conversations, *more)
 
     monkeypatch.setattr(Renderer, "_apply", counted)
     done = tokenise([conversation(ANSWERS[:1], "Be brief.")] * 1500, tokenizer, max_length=500)
     assert len(done.rows) == 1500 and rendered < 1500 + 10
-    assert isinstance(done, Tokenised) and done.features[0]["labels"] == done.rows[0].labels
+    assert isinstance(done, Tokenised) and len(done.lengths) == 1500
+
+
+def test_what_is_known_of_each_row(tokenizer: Any) -> None:
+    short = Example((Turn("user", "a"), Turn("assistant", "b")), 11)
+    long = Example((Turn("user", "word " * 100), Turn("assistant", "b")), 12)
+    cut = Example((Turn("user", "a"), Turn("assistant", "word " * 100)), 13)
+    whole = tokenise([short, long, cut], tokenizer, max_length=1000)
+    done = tokenise([short, long, cut], tokenizer, max_length=30)
+    assert (done.numbers.tolist(), done.positions.tolist()) == ([11, 13], [0, 2])
+    assert done.lengths.tolist() == whole.lengths.tolist() == [len(row.input_ids) for row in whole.rows]
+    assert done.trained.tolist() == [sum(label != -100 for label in row.labels) for row in done.rows]
+    assert done.lost_tokens == whole.trained.sum() - done.trained.sum() and done.lost_tokens > 90
+    assert whole.lost_tokens == 0 and (done.cut, done.dropped) == (1, 1)
+    unnumbered = tokenise([Example(short.turns), Example(short.turns)], tokenizer, max_length=100)
+    assert unnumbered.numbers.tolist() == [1, 2]
+
+
+def test_rows_are_a_sequence(tokenizer: Any) -> None:
+    rows = tokenise([conversation((f"Answer {i}.",)) for i in range(5)], tokenizer, max_length=100).rows
+    assert len(rows) == 5 and rows[-1] == rows[4] == list(rows)[4] != rows[3]
+    assert rows[1:3] == [rows[1], rows[2]]
+    for outside in (5, -6):
+        with pytest.raises(IndexError):
+            rows[outside]
+    assert rows.labels().tolist() == [label for row in rows for label in row.labels]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("spill", [100, 1 << 30], ids=["file", "memory"])
+def test_threads_and_files_change_nothing(
+    threads: int, spill: int, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    examples = [conversation((f"Answer {i} <|im_end|>" * (i % 7 + 1),)) for i in range(700)]
+    expected = tokenise(examples, tokenizer, max_length=60)
+    monkeypatch.setattr("lora_magic.dataset.store.SPILL_BYTES", spill)
+    done = tokenise(iter(examples), tokenizer, max_length=60, processes=threads)
+    assert list(done.rows) == list(expected.rows) and done.notes == expected.notes
+    assert done.lengths.tolist() == expected.lengths.tolist() and done.numbers.tolist() == expected.numbers.tolist()
+    assert isinstance(done.rows.tokens, np.memmap) == (spill == 100)
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
+
+
+def test_a_full_disk_is_one_line(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lora_magic.dataset.store.SPILL_BYTES", 10)
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(LoraError, match="No space left") as error:
+        tokenise([conversation(ANSWERS)], tokenizer, max_length=500)
+    assert "TMPDIR" in error.value.remedy
+
+
+def test_an_error_in_the_examples_comes_through(tokenizer: Any) -> None:
+    def broken() -> Any:
+        yield from [conversation(ANSWERS)] * 600
+        raise LoraError("The file changed.", "Again.")
+
+    with pytest.raises(LoraError, match="file changed"):
+        tokenise(broken(), tokenizer, max_length=500, processes=2)
+
+
+def test_a_tokenizer_left_on_truncating_and_padding_does_neither(tokenizer: Any) -> None:
+    expected = list(tokenise([conversation(ANSWERS)], tokenizer, max_length=500).rows)
+    tokenizer.backend_tokenizer.enable_truncation(5)
+    tokenizer.backend_tokenizer.enable_padding(length=400)
+    assert list(tokenise([conversation(ANSWERS)], tokenizer, max_length=500).rows) == expected
+
+
+def test_few_rows_need_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(64), raising=False)
+    assert (threads_for(100), threads_for(100_000)) == (1, 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(1), raising=False)
+    assert threads_for(100_000) == 1
