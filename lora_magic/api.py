@@ -9,16 +9,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from lora_magic.boundary import boundary
-from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, StatusConfig, TrainConfig, UseConfig
+from lora_magic.config import (
+    CompareConfig,
+    DataConfig,
+    LoadConfig,
+    MergeConfig,
+    RunsConfig,
+    StatusConfig,
+    TrainConfig,
+    UseConfig,
+)
 from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError, nearest
 from lora_magic.interrupts import said
-from lora_magic.results import Comparison, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, Runs, Status, TrainResult
 from lora_magic.session import Session
 
 T = TypeVar("T")
-
-FIRST = {"model", "name", "prompts", "out"}
 
 
 @functools.cache
@@ -33,6 +40,17 @@ def _load(config: LoadConfig) -> LoadResult:
 
     with said(f"Loading {config.model}", _what_is_loaded), Progress(f"Loading {config.model}") as progress:
         return session().load(config, progress)
+
+
+def _data(config: DataConfig) -> DataReport:
+    """Show rows as a model will see them: format, trained tokens, lengths, and what is wrong with them.
+
+    Counts by the loaded base's tokenizer, or by that of `model`, or else by the embedded model's.
+    """
+    from lora_magic.display.progress import Progress
+
+    with said("Reading the data", lambda: "Nothing was changed."), Progress("Reading the data") as progress:
+        return session().data(config, progress, notebook_variables())
 
 
 def _train(config: TrainConfig) -> TrainResult:
@@ -76,6 +94,13 @@ def _status(_: StatusConfig) -> Status:
     return session().status()
 
 
+def _runs(config: RunsConfig) -> Runs:
+    """The recorded runs with what differs between them, and their curves over each other; needs no model."""
+    from lora_magic.training.read_runs import read_runs
+
+    return read_runs(config.listed)
+
+
 def _what_is_loaded() -> str:
     loaded = session().status().base
     return "No model is loaded now." if loaded is None else f"{loaded.model} is still loaded, with its adapters."
@@ -112,9 +137,10 @@ def _signature(config_class: type[Config], run: Callable[..., Any]) -> inspect.S
     first: list[inspect.Parameter] = []
     rest: list[inspect.Parameter] = []
     for field in config_class.__dataclass_fields__.values():
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if field.name in FIRST else inspect.Parameter.KEYWORD_ONLY
+        placed = field.metadata["positional"] or field.name == "prompts"
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if placed else inspect.Parameter.KEYWORD_ONLY
         default = inspect.Parameter.empty if "MISSING" in repr(field.default) else field.default
-        (first if field.name in FIRST else rest).append(
+        (first if placed else rest).append(
             inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name])
         )
     return inspect.Signature([*first, *rest], return_annotation=typing.get_type_hints(run)["return"])
@@ -138,9 +164,11 @@ def _documented(config_class: type[Config], run: Callable[..., Any]) -> str:
     return "\n".join([inspect.getdoc(run) or "", *arguments, "", "Raises:", "    LoraError: with the remedy."])
 
 
+data: Callable[..., DataReport] = twin("data", DataConfig, _data)
 load: Callable[..., LoadResult] = twin("load", LoadConfig, _load)
 train: Callable[..., TrainResult] = twin("train", TrainConfig, _train)
 compare: Callable[..., Comparison] = twin("compare", CompareConfig, _compare)
 merge: Callable[..., MergeResult] = twin("merge", MergeConfig, _merge)
 use: Callable[..., Status] = twin("use", UseConfig, _use)
 status: Callable[..., Status] = twin("status", StatusConfig, _status)
+runs: Callable[..., Runs] = twin("runs", RunsConfig, _runs)

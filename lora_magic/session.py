@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.backends.base import Base, BaseFacts, Decoding, Loader, Phases
-from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, TrainConfig, UseConfig
+from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, TrainConfig, UseConfig
 from lora_magic.dataset.examples import Example
 from lora_magic.errors import LoraError, nearest
 from lora_magic.events import Listener
-from lora_magic.results import Comparison, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, Status, TrainResult
 
 if TYPE_CHECKING:
     from lora_magic.merging.verify import LogitSource
+    from lora_magic.training.repeat import Repeat
 
 PROBES = 4
 PLAIN_PROBE = list(range(3, 24))
@@ -36,6 +37,7 @@ class Adapter:
         system: the system text it was trained with, or None.
         source: the data's name.
         held_out: rows to compare on.
+        template: the chat template that it was trained with, or None for the model's own.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Adapter:
     system: str | None
     source: str
     held_out: tuple[Example, ...]
+    template: str | None = None
 
 
 class Session:
@@ -94,6 +97,28 @@ class Session:
         self._base = self._loaded = self.last = None
         self.adapters, self.active = {}, "base"
 
+    def data(self, config: DataConfig, phases: Phases, variables: Mapping[str, object]) -> DataReport:
+        """What a run would make of some rows, by the loaded base's tokenizer or by that of another model.
+
+        Args:
+            config: which rows, and how they are read.
+            phases: where the stages are reported, by name.
+            variables: the notebook's, for data by name.
+        """
+        from lora_magic.backends.tokenizers import tokenizer_of
+        from lora_magic.dataset.report import report
+        from lora_magic.demo import DATASETS
+
+        if self._base is not None and config.model in (None, self._base.facts.model):
+            facts = self._base.facts
+            tokenizer, name, longest = self._base.tokenizer, facts.model, facts.max_length
+        else:
+            name = config.model or "demo"
+            tokenizer, longest = tokenizer_of(name, phases), config.max_length or LoadConfig(name).max_length
+            name += "" if config.model else " (no model is loaded; --model counts for another)"
+        with phases.phase("rows"):
+            return report(config, tokenizer, name, min(config.max_length or longest, longest), variables, DATASETS)
+
     def train(
         self,
         config: TrainConfig,
@@ -108,12 +133,17 @@ class Session:
             variables: the notebook's, for data by name.
             report: takes lines for the user while the data is prepared.
         """
+        from lora_magic.training.repeat import repeated
         from lora_magic.training.run import train
 
-        base, before = self.base, self.active
+        repeat = repeated(config)
+        base, before = self._base_for(repeat, report), self.active
+        config, start = self._further(repeat.config)
+        for note in repeat.notes:
+            report(note)
         key = f"adapter{next(self._keys)}"
         try:
-            trained = train(base, key, config, listeners, variables, report)
+            trained = train(base, key, config, listeners, variables, report, start, repeat.content_hash)
         except BaseException:
             with suppress(Exception):  # it may not have been put on yet, and the first error counts
                 base.detach(key)
@@ -124,6 +154,7 @@ class Session:
         self.last = Adapter(
             config.name, key, trained.result.adapter_path if trained.problem is None else None,
             f"{settings.method}, rank {settings.rank}", settings.system, trained.source, trained.held_out,
+            trained.template,
         )  # fmt: skip
         self.adapters[config.name] = self.last
         self._activate(config.name)
@@ -141,9 +172,10 @@ class Session:
         names = config.columns or ["base", *([self._default_adapter()] if self.adapters else [])]
         columns = {name: None if name == "base" else self._adapter(name).key for name in names}
         asked, source = self._asked(config, names)
+        template = named.template if (named := self._speaking(names)) else None
         decoding = Decoding(config.max_new_tokens, config.temperature, config.top_p, config.seed)
         try:
-            return compare(base, asked, columns, decoding, source, phases)
+            return compare(base, asked, columns, decoding, source, phases, template)
         finally:
             self._activate(before)
 
@@ -186,6 +218,26 @@ class Session:
         listed = tuple((a.name, a.kind, str(a.path or "not on disk")) for a in self.adapters.values())
         return Status(self._loaded, self.active, listed, memory)
 
+    def _base_for(self, repeat: Repeat, report: Callable[[str], None]) -> Base:
+        """The loaded base; says so where it is not the one that a repeated run was trained on."""
+        then = f"{repeat.model} --bits {repeat.bits}" if repeat.bits else repeat.model
+        if self._base is None and repeat.model:
+            raise LoraError("No model is loaded.", f"The run was trained on: %lora_load {then}")
+        facts = self.base.facts
+        if repeat.model and (facts.model, facts.bits) != (repeat.model, repeat.bits or facts.bits):
+            report(f"the run was trained on {then}; this is {facts.model} --bits {facts.bits}")
+        return self.base
+
+    def _further(self, config: TrainConfig) -> tuple[TrainConfig, Path | None]:
+        """The settings and the folder to start from, where an adapter is to be trained further."""
+        from lora_magic.training.further import further
+
+        if config.continue_from is None:
+            return config, None
+        name = config.continue_from or config.from_run or config.name
+        folder, _ = self._adapter_folder(name)
+        return further(config, folder, name), folder
+
     def _activate(self, name: str) -> None:
         self.base.activate(None if name == "base" else self.adapters[name].key)
         self.active = name
@@ -207,10 +259,14 @@ class Session:
         )
         return LoraError(f'There is no {what} "{name}".', nearest(name, ["base", *self.adapters]) or listed)
 
+    def _speaking(self, names: Sequence[str]) -> Adapter | None:
+        """The adapter whose system text and chat template all columns get: the last one named."""
+        return next((self.adapters[n] for n in reversed(names) if n in self.adapters), self.last)
+
     def _asked(self, config: CompareConfig, names: Sequence[str]) -> tuple[list[Any], str]:
         from lora_magic.evaluation.columns import from_examples, from_prompts
 
-        named = next((self.adapters[n] for n in reversed(names) if n in self.adapters), self.last)
+        named = self._speaking(names)
         if config.questions is not None:
             system = config.system if config.system is not None else (named.system if named else None)
             own = "1 prompt" if len(config.questions) == 1 else f"{len(config.questions)} prompts"
@@ -228,16 +284,16 @@ class Session:
 
     def _adapter_folder(self, name: str) -> tuple[Path, Adapter | None]:
         """The folder of an adapter in memory (written now if it could not be before), or of one on disk."""
+        from lora_magic.training.record import RUNS, new_run_dir
+
         if name in self.adapters:
             adapter = self.adapters[name]
             if adapter.path is None or not (adapter.path / "adapter_config.json").is_file():
-                from lora_magic.training.record import new_run_dir
-
                 adapter.path = new_run_dir(name, 0) / "adapter"
                 self.base.save(adapter.key, adapter.path)
             return adapter.path, adapter
         folder = Path(name).expanduser()
-        for place in (folder, folder / "adapter"):
+        for place in (folder, folder / "adapter", RUNS.absolute() / name / "adapter"):
             if (place / "adapter_config.json").is_file():
                 return place, None
         if folder.is_dir():
@@ -250,11 +306,14 @@ class Session:
 
     def _probes(self, adapter: Adapter | None) -> list[list[int]]:
         """Token ids of a few rows that the adapter's run held out, answers in them, where there are any."""
-        from lora_magic.evaluation.columns import token_ids
+        from lora_magic.dataset.tokens import prompt_ids
 
         run = adapter or self.last
         rows = [row for row in (run.held_out if run is not None else ()) if not row.is_text][:PROBES]
-        return [token_ids(self.base, row.turns) for row in rows] or [PLAIN_PROBE]
+        return [
+            prompt_ids(self.base.tokenizer, row.turns, template=run.template if run else None, tools=row.tools)
+            for row in rows
+        ] or [PLAIN_PROBE]
 
     def _as_trained(self, adapter: Adapter) -> LogitSource:
         from lora_magic.merging.verify import LogitSource

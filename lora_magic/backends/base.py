@@ -96,14 +96,20 @@ class Base(Protocol):
     facts: BaseFacts
     tokenizer: Any
 
-    def attach(self, key: str, config: TrainConfig) -> tuple[int, int]:
-        """Put a fresh adapter on the base and make it the active, trainable one.
+    def attach(self, key: str, config: TrainConfig, start: Path | None = None) -> tuple[int, int]:
+        """Put an adapter on the base and make it the active, trainable one.
+
+        Args:
+            key: what to know it by.
+            config: the run's settings.
+            start: the folder of a saved adapter to go on from; a fresh one otherwise.
 
         Returns:
             Trainable and total parameters, counted on the model; total has the adapter in it.
 
         Raises:
-            LoraError: layers or biases the model does not have, or a method its weights cannot take.
+            LoraError: layers or biases the model does not have, a method its weights cannot take, or a saved
+                adapter that does not fit.
         """
 
     def activate(self, key: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from lora_magic.demo import MODEL_DIR
 from lora_magic.errors import LoraError, nearest
 
 WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
+WANTED_OF_TOKENIZER = tuple(pattern for pattern in WANTED if "safetensors" not in pattern)
 NAMES = {"demo": MODEL_DIR}
 
 
-def resolve(config: LoadConfig, phases: Phases) -> str:
+def resolve(config: LoadConfig, phases: Phases, *, tokenizer_alone: bool = False) -> str:
     """The folder or Hub id to load, complete on this disk.
+
+    Args:
+        tokenizer_alone: leave the weights where they are.
 
     Raises:
         LoraError: no such folder or id, a folder that is not a model, or no network for a download.
@@ -25,14 +30,14 @@ def resolve(config: LoadConfig, phases: Phases) -> str:
         return str(NAMES[config.model])
     folder = Path(config.model).expanduser()
     if folder.exists():
-        return str(model_folder(folder))
+        return str(folder.resolve() if tokenizer_alone else model_folder(folder))
     looks_like_path = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1 or "\\" in config.model
     if looks_like_path:
         raise LoraError(f'The folder "{config.model}" does not exist.', f"You are in {Path.cwd()}.")
     if "/" not in config.model:
         remedy = nearest(config.model, NAMES) or "Give demo, an id like owner/name, or a folder."
         raise LoraError(f'There is no model "{config.model}".', remedy)
-    _download(config, phases)
+    _download(config, phases, WANTED_OF_TOKENIZER if tokenizer_alone else WANTED)
     return config.model
 
 
@@ -82,7 +87,7 @@ def weight_bytes(path: str, config: LoadConfig) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
-def _download(config: LoadConfig, phases: Phases) -> None:
+def _download(config: LoadConfig, phases: Phases, wanted: Sequence[str]) -> None:
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -91,7 +96,7 @@ def _download(config: LoadConfig, phases: Phases) -> None:
     try:
         with phases.phase("download"):
             snapshot_download(
-                config.model, revision=config.revision, allow_patterns=list(WANTED), tqdm_class=reporter(phases)
+                config.model, revision=config.revision, allow_patterns=list(wanted), tqdm_class=reporter(phases)
             )
     except errors.GatedRepoError:
         raise LoraError(f"{named} is gated.", "Accept its terms on its page and set HF_TOKEN.") from None

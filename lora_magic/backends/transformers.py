@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lora_magic.backends import answers
+from lora_magic.backends import answers, saved
 from lora_magic.backends.base import Answer, BaseFacts, Decoding, Phases
 from lora_magic.backends.biases import Biases
 from lora_magic.backends.stack import import_stack
@@ -60,12 +60,9 @@ class TransformersBase:
         self._biases = Biases()
         self._accelerator: Any = None
 
-    def attach(self, key: str, config: TrainConfig) -> tuple[int, int]:
-        """Put a fresh, seeded adapter on the base and make it active."""
-        plain = self._model.get_base_model() if self._adapted else self._model
-        wanted = peft_config(
-            config, _Unwrapped(plain) if self._adapted else plain, self.facts.path, self.facts.revision
-        )
+    def attach(self, key: str, config: TrainConfig, start: Path | None = None) -> tuple[int, int]:
+        """Put a fresh, seeded adapter on the base, or a saved one, and make it active."""
+        wanted = self._wanted(config, start)
         bias, wanted.bias = wanted.bias, "none"
         self._biases.switch(None)
         try:
@@ -79,9 +76,19 @@ class TransformersBase:
         if bias != "none":
             self._biases.keep(self._model, key, bias)
             self._open_biases(key)
+        if start is not None:
+            with self._bias_named(key):
+                saved.load_weights(self._model, key, start)
         trainable = sum(p.numel() for p in self._model.parameters() if p.requires_grad)
         added = sum(p.numel() for n, p in self._model.named_parameters() if key in n.split("."))
         return trainable, self.facts.parameters + added
+
+    def _wanted(self, config: TrainConfig, start: Path | None) -> Any:
+        path, revision = self.facts.path, self.facts.revision
+        if start is not None:
+            return saved.peft_config(start, path, revision)
+        plain = self._model.get_base_model() if self._adapted else self._model
+        return peft_config(config, _Unwrapped(plain) if self._adapted else plain, path, revision)
 
     def _add(self, key: str, wanted: Any) -> None:
         if self._adapted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from lora_magic.results import Comparison, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, Runs, Status, TrainResult
 
 
 @singledispatch
@@ -56,6 +56,20 @@ def _(result: TrainResult) -> dict[str, Any]:
     return compact_bundle(result) if take_shown(result) else train_bundle(result)
 
 
+@bundle.register
+def _(result: Runs) -> dict[str, Any]:
+    from lora_magic.display.runs import runs_bundle
+
+    return runs_bundle(result)
+
+
+@bundle.register
+def _(result: DataReport) -> dict[str, Any]:
+    from lora_magic.display.data import data_html
+
+    return {"text/plain": text(result), "text/html": data_html(result)}
+
+
 @text.register
 def _(result: LoadResult) -> str:
     from lora_magic.display.loaded import load_text
@@ -89,3 +103,17 @@ def _(result: TrainResult) -> str:
     from lora_magic.display.trained import train_text
 
     return train_text(result)
+
+
+@text.register
+def _(result: Runs) -> str:
+    from lora_magic.display.runs import runs_text
+
+    return runs_text(result)
+
+
+@text.register
+def _(result: DataReport) -> str:
+    from lora_magic.display.data import data_text
+
+    return data_text(result)

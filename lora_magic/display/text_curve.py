@@ -17,7 +17,7 @@ def text_curve(data: Series, width: int = 72, height: int = 10) -> str:
     low, high = series.limits(smoothed, smoothed, held_out)
     labels = [f"{high - (high - low) * row / (height - 1):.2f}" for row in range(height)]
     gutter = max(map(len, labels))
-    grid = _Grid(width - gutter - 3, height, data.last_step, low, high)
+    grid = Grid(width - gutter - 3, height, data.last_step, low, high)
     grid.trace(smoothed)
     for step, loss in held_out:
         grid.mark(step, loss, "○")
@@ -37,7 +37,7 @@ def _foot(data: Series, gutter: int, width: int) -> str:
     return f"{left}{middle.center(space) if len(middle) < space else ' ' * space}{right}"
 
 
-class _Grid:
+class Grid:
     """Characters of two by four dots each."""
 
     def __init__(self, width: int, height: int, last_step: float, low: float, high: float) -> None:

@@ -9,23 +9,31 @@ from dataclasses import dataclass
 
 from lora_magic.backends.base import Base, Decoding, Phases
 from lora_magic.dataset.examples import Example, Turn
-from lora_magic.dataset.template import render
+from lora_magic.dataset.tokens import prompt_ids
 from lora_magic.errors import LoraError
 from lora_magic.results import Comparison, ComparisonRow
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt: what the user reads, the turns that go in, and the data's answer where there is one."""
+    """One prompt.
+
+    Attributes:
+        prompt: what the user reads.
+        turns: what goes in.
+        reference: the data's answer, where there is one.
+        tools: the JSON text of the tools that may be called; "" for none.
+    """
 
     prompt: str
     turns: tuple[Turn, ...]
     reference: str | None
+    tools: str = ""
 
 
 def from_examples(rows: Sequence[Example]) -> list[Asked]:
     """Prompts of held-out rows, each up to the answer that is compared."""
-    return [Asked(row.prompt, row.context, row.reference) for row in rows]
+    return [Asked(row.prompt, row.context, row.reference, row.tools) for row in rows]
 
 
 def from_prompts(prompts: Sequence[str], system: str | None) -> list[Asked]:
@@ -41,6 +49,7 @@ def compare(
     decoding: Decoding,
     source: str,
     phases: Phases,
+    template: str | None = None,
 ) -> Comparison:
     """Every column's answers to every prompt.
 
@@ -51,8 +60,9 @@ def compare(
         decoding: the same for all.
         source: where the prompts came from.
         phases: where each column is reported, by name.
+        template: the chat template that the data was trained with, in place of the model's own.
     """
-    prompts = [_fitting(base, one) for one in asked]
+    prompts = [_fitting(base, one, template) for one in asked]
     answers, seconds = {}, {}
     for name, key in columns.items():
         base.activate(key)
@@ -76,8 +86,8 @@ def _told(phases: Phases, total: int, done: int) -> None:
     phases.update(done / total, f"{done} of {total}")
 
 
-def _fitting(base: Base, asked: Asked) -> list[int]:
-    ids = token_ids(base, asked.turns)
+def _fitting(base: Base, asked: Asked, template: str | None) -> list[int]:
+    ids = prompt_ids(base.tokenizer, asked.turns, template=template, tools=asked.tools)
     if len(ids) < base.facts.max_length:
         return ids
     room = f"{base.facts.model} takes {base.facts.max_length:,}"
@@ -85,13 +95,6 @@ def _fitting(base: Base, asked: Asked) -> list[int]:
         f'The prompt "{asked.prompt[:40]}…" has {len(ids):,} tokens; {room}.',
         "Shorten it, or load with a larger --max-length where the model allows it.",
     )
-
-
-def token_ids(base: Base, turns: Sequence[Turn]) -> list[int]:
-    """A conversation as the model reads it, up to where its answer begins."""
-    text = render(base.tokenizer, turns, generation_prompt=True)
-    ids: list[int] = base.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def described(decoding: Decoding) -> tuple[tuple[str, str], ...]:

@@ -12,29 +12,42 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from lora_magic.magics.completion import Completer
+    from lora_magic.magics.settings import Settings
 
 _completers: dict[int, Completer] = {}
+_settings: dict[int, Settings] = {}
 
 
 def all_magics() -> list[Magic]:
     """One of each."""
     from lora_magic.magics.compare import LoraCompare
+    from lora_magic.magics.data import LoraData
     from lora_magic.magics.load import LoraLoad
     from lora_magic.magics.merge import LoraMerge
+    from lora_magic.magics.runs import LoraRuns
     from lora_magic.magics.train import LoraTrain
     from lora_magic.magics.use import LoraStatus, LoraUse
 
-    return [LoraLoad(), LoraTrain(), LoraCompare(), LoraUse(), LoraStatus(), LoraMerge()]
+    return [LoraLoad(), LoraData(), LoraTrain(), LoraCompare(), LoraUse(), LoraStatus(), LoraRuns(), LoraMerge()]
 
 
 def register(shell: InteractiveShell) -> None:
     """Make the magics known to `shell`, as line and cell magics where they take a body, and complete them."""
     from lora_magic.magics.completion import Completer
+    from lora_magic.magics.settings import Settings
 
     magics = all_magics()
-    for magic in magics:
+    functions = [(magic, magic.function()) for magic in magics]
+    for magic, function in functions:
         kind = "line_cell" if magic.takes_body else "line"
-        shell.magics_manager.register_function(magic.function(), magic_kind=kind, magic_name=magic.name)
+        shell.magics_manager.register_function(function, magic_kind=kind, magic_name=magic.name)
+
+    def document() -> None:
+        for magic, function in functions:
+            function.__doc__ = magic.parser.format_help()
+
+    _settings[id(shell)] = Settings(shell, document)
+    _settings[id(shell)].install()
     shell.magics_manager.register_function(_overview(magics), magic_kind="line", magic_name="lora")
     shell.input_transformers_cleanup.append(give_blank_body)
     if getattr(shell, "Completer", None) is not None:
@@ -54,6 +67,9 @@ def unregister(shell: InteractiveShell) -> None:
     completer = _completers.pop(id(shell), None)
     if completer is not None:
         completer.remove()
+    settings = _settings.pop(id(shell), None)
+    if settings is not None:
+        settings.remove()
     api.session().free()
 
 
@@ -75,4 +91,9 @@ def _offers(shell: InteractiveShell) -> Any:
 
         return list(api.session().adapters)
 
-    return Offers(adapters, lambda: data_names(shell.user_ns), list)
+    def runs() -> list[str]:
+        from lora_magic.training.runs import run_names
+
+        return run_names()
+
+    return Offers(adapters, lambda: data_names(shell.user_ns), runs)

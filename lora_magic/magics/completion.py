@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_magic.config.fields import label
 from lora_magic.demo import DATASETS
 
 if TYPE_CHECKING:
@@ -65,27 +66,25 @@ def _split(text: str) -> tuple[list[str], str]:
 def _candidates(magic: Magic, words: list[str], word: str, offers: Offers) -> list[str]:
     fields = magic.config_class.__dataclass_fields__
     on_line = {name: field for name, field in fields.items() if name not in magic.body_fields}
-    last = words[-1].removeprefix("--").replace("-", "_") if words and words[-1].startswith("--") else ""
-    if last in on_line and not on_line[last].metadata["positional"] and on_line[last].type != "bool":
-        return _values(on_line[last], word, offers)
+    options = {f"--{label(field)}": field for field in on_line.values() if not field.metadata["positional"]}
+    last = words[-1] if words else ""
+    if last in options and options[last].type != "bool":
+        return _values(options[last], word, offers)
     if word.startswith("-"):
-        given = {w for w in words if w.startswith("--")}
-        named = [f"--{n.replace('_', '-')}" for n, f in on_line.items() if not f.metadata["positional"]]
-        return [option for option in (*named, *COMMON) if option not in given]
+        return [option for option in (*options, *COMMON) if option not in words]
     places = [field for field in on_line.values() if field.metadata["positional"]]
-    index = _positionals(words, on_line)
+    index = _positionals(words, options)
     return _values(places[index], word, offers) if index < len(places) else []
 
 
-def _positionals(words: list[str], fields: Mapping[str, Any]) -> int:
+def _positionals(words: list[str], options: Mapping[str, Any]) -> int:
     """How many words stand by themselves, values of options not counted."""
     count, skip = 0, False
     for word in words:
-        name = word.removeprefix("--").replace("-", "_")
         if skip:
             skip = False
         elif word.startswith("--"):
-            skip = name in fields and fields[name].type != "bool"
+            skip = word in options and options[word].type != "bool"
         else:
             count += 1
     return count
@@ -108,8 +107,8 @@ def _values(field: Any, word: str, offers: Offers) -> list[str]:
     if kind == "layers":
         return _listed(word, LAYERS)
     if kind == "run":
-        return [*map(_quoted, offers.runs())]
-    return _files(word, folders=True) if kind == "folder" else []
+        return _runs(word, offers.runs()) if field.metadata["rest"] else [*map(_quoted, offers.runs())]
+    return _files(word, folders=kind == "folder") if kind in ("folder", "file") else []
 
 
 def _listed(word: str, names: Iterable[str]) -> list[str]:
@@ -117,6 +116,13 @@ def _listed(word: str, names: Iterable[str]) -> list[str]:
     head, comma, _ = word.rpartition(",")
     taken = head.split(",")
     return [head + comma + name for name in names if name not in taken]
+
+
+def _runs(word: str, names: Iterable[str]) -> list[str]:
+    """As `_listed`, in quotation marks where a name has a space."""
+    quote = word[0] if word[:1] in ("'", '"') else ""
+    listed = _listed(word[len(quote) :], names)
+    return [f"{quote}{names}" for names in listed] if quote else [*map(_quoted, listed)]
 
 
 def _quoted(name: str) -> str:

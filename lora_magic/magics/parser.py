@@ -9,7 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from lora_magic.config.fields import Config
+from lora_magic.config.defaults import own
+from lora_magic.config.fields import Config, label
 from lora_magic.errors import LoraError, nearest
 from lora_magic.magics.variables import TEXT, expand, split_words
 
@@ -61,11 +62,17 @@ class Parser(argparse.ArgumentParser):
         if field.metadata["positional"]:
             self.add_argument(field.name, nargs="?", metavar=shown, help=text)
         elif hint is bool:
-            self.add_argument(_option(field.name), action="store_true", help=text)
-        elif field.name == "bias":
-            self.add_argument(_option(field.name), nargs="?", const="lora_only", metavar=shown, help=text)
+            self.add_argument(_option(field), dest=field.name, action="store_true", help=text)
         else:
-            self.add_argument(_option(field.name), metavar=shown or field.name.upper().replace("_", "-"), help=text)
+            bare = {} if field.metadata["bare"] is None else {"nargs": "?", "const": field.metadata["bare"]}
+            self.add_argument(_option(field), dest=field.name, metavar=shown or label(field).upper(), help=text, **bare)
+
+    def format_help(self) -> str:
+        """argparse's help, with the defaults that `%config` set."""
+        text = super().format_help()
+        fields = self.config_class.__dataclass_fields__
+        put = ", ".join(f"{label(fields[name])} {value}" for name, value in own(self.config_class.__name__).items())
+        return f"{text}\nDefaults set by %config: {put}\n" if put else text
 
     def error(self, message: str) -> NoReturn:
         """argparse's complaint as one line."""
@@ -109,7 +116,7 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse_spread_list(self, words: list[str]) -> None:
         """`--target q_proj v_proj` would silently take the second name for something else."""
-        lists = {_option(f.name) for f in self.config_class.__dataclass_fields__.values() if f.metadata["rest"]}
+        lists = {_option(f) for f in self.config_class.__dataclass_fields__.values() if f.metadata["rest"]}
         for option, first, second in zip(words, words[1:], words[2:], strict=False):
             if option in lists and not second.startswith("-"):
                 raise LoraError(
@@ -143,8 +150,8 @@ class Parser(argparse.ArgumentParser):
         return given
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _option(field: dataclasses.Field[Any]) -> str:
+    return f"--{label(field)}"
 
 
 class _Formatter(argparse.HelpFormatter):

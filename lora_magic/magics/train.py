@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from lora_magic.config import TrainConfig
 from lora_magic.config.body import holds_examples, settings
 from lora_magic.config.fields import Config
-from lora_magic.errors import LoraError
+from lora_magic.magics.data import examples_of
 from lora_magic.magics.magic import Magic
 
 
@@ -26,9 +26,5 @@ class LoraTrain(Magic):
     def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
         """Settings, or the examples as data."""
         if not holds_examples(body):
-            return {key.replace("-", "_"): value for key, value in settings(body).items()}
-        if "data" in given:
-            raise LoraError(f"There are examples in the cell and --data {given['data']}.", "Give one of the two.")
-        from lora_magic.dataset.sources import Source, rows_from_text
-
-        return {"data": Source("the cell", rows_from_text(body, "the cell"), None, ())}
+            return self.config_class.by_field(settings(body))
+        return {"data": examples_of(body, given)}

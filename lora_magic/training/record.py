@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class Record:
         atomic_file(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def __call__(self, event: Event) -> None:
-        """Append the event to metrics.jsonl, whole lines only."""
-        line = json.dumps({"event": type(event).__name__.lower(), **dataclasses.asdict(event)})
+        """Append the event and the time (UTC) to metrics.jsonl, whole lines only."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"event": type(event).__name__.lower(), "time": now, **dataclasses.asdict(event)})
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

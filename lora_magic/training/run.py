@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora_magic.backends.base import Base
 from lora_magic.config import TrainConfig
 from lora_magic.dataset.examples import Example
+from lora_magic.dataset.prepare import Prepared, prepare
 from lora_magic.demo import DATASETS
 from lora_magic.errors import LoraError
 from lora_magic.events import Event, Finished, Listener, Started
@@ -19,8 +20,8 @@ from lora_magic.results import TrainResult
 from lora_magic.training.best import Best
 from lora_magic.training.callback import Progressed
 from lora_magic.training.loop import Schedule, run, schedule
-from lora_magic.training.prepare import Prepared, prepare
 from lora_magic.training.record import Record, model_card, new_run_dir
+from lora_magic.training.repeat import keep_rows
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Trained:
         source: the data's name.
         held_out: rows to compare on.
         problem: why the adapter could not be written to disk, or None.
+        template: the chat template of the data's own, or None for the model's.
     """
 
     result: TrainResult
@@ -40,6 +42,7 @@ class Trained:
     source: str
     held_out: tuple[Example, ...]
     problem: LoraError | None
+    template: str | None = None
 
 
 class Emitter:
@@ -71,26 +74,37 @@ def train(
     listeners: Sequence[Listener],
     variables: Mapping[str, object],
     report: Callable[[str], None],
+    start: Path | None = None,
+    expected_rows: str = "",
 ) -> Trained:
-    """Train a fresh adapter under `key`.
+    """Train an adapter under `key`: a fresh one, or on from the saved one in the folder `start`.
+
+    Args:
+        expected_rows: content hash of the rows as they were in a run that is repeated.
 
     Raises:
         LoraError: unusable data or settings, before the model is touched; a broken loss; whatever stops a run.
     """
     config = given.with_preset()
     prepared = prepare(config, base.tokenizer, _longest(config, base), variables, DATASETS)
+    if prepared.held_out is None and config.early_stop:
+        unmeasured = "no rows are held out, so the run cannot stop early"
+        prepared = replace(prepared, notes=(*prepared.notes, unmeasured))
     for note in prepared.notes:
         report(note)
+    if expected_rows and expected_rows != prepared.content_hash:
+        report("these are not the rows of that run: they, or what is made of them, have changed since")
     cut = plan(config, base.facts.hardware)
     rows, held_out = len(prepared.training.rows), len(prepared.held_out.rows) if prepared.held_out else 0
     length = schedule(config, rows, held_out)
-    trainable, total = base.attach(key, config)
+    trainable, total = base.attach(key, config, start)
     folder = new_run_dir(config.name, 4 * trainable)
+    keep_rows(folder, prepared.source)
     started = Started(
         config.name, base.facts.model, _header(config, base, cut), length.steps, length.epochs, rows, held_out,
         trainable, total,
     )  # fmt: skip
-    settings = _settings(config, base, prepared)
+    settings = _settings(config, given.given, base, prepared)
     emit = Emitter(listeners)
     emit.add(Record(folder, settings))
     return _run(base, key, config, prepared, cut, length, folder, started, settings, emit)
@@ -127,7 +141,7 @@ def _run(
         header=started.header, steps=tuple(progressed.steps), evaluations=tuple(progressed.evaluations),
         config=dict(settings), notes=(*prepared.notes, *notes),
     )  # fmt: skip
-    return Trained(result, config, prepared.source, prepared.held_out_examples, problem)
+    return Trained(result, config, prepared.source.name, prepared.held_out_examples, problem, prepared.template)
 
 
 def _memory_problem(error: BaseException, config: TrainConfig, cut: Plan) -> LoraError | None:
@@ -152,10 +166,14 @@ def _header(config: TrainConfig, base: Base, cut: Plan) -> tuple[tuple[str, str]
     )  # fmt: skip
 
 
-def _settings(config: TrainConfig, base: Base, prepared: Prepared) -> dict[str, object]:
-    facts = base.facts
+def _settings(config: TrainConfig, given: Iterable[str], base: Base, prepared: Prepared) -> dict[str, object]:
+    facts, source = base.facts, prepared.source
     loaded = {"model": facts.model, "revision": facts.revision, "bits": facts.bits, "dtype": facts.dtype}
-    return {**loaded, **config.as_dict(), "data": prepared.source, "alpha": config.scale}
+    own = config.eval_data if isinstance(config.eval_data, str) else None
+    found_again = {"data": source.name, "data_reference": source.reference, "content_hash": prepared.content_hash}
+    return {
+        **loaded, **config.as_dict(), **found_again, "eval_data": own, "alpha": config.scale, "given": sorted(given),
+    }  # fmt: skip
 
 
 def _ending(progressed: Progressed, best: Best | None, length: Schedule) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Magics in a fresh shell: what they take, what they refuse, and what refusing leaves behind."""
 
+import dataclasses
 import inspect
 import json
 import subprocess
@@ -14,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import lora_magic
 from lora_magic import api
 from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, TrainConfig
+from lora_magic.config.fields import label
 from lora_magic.errors import LoraError
 from tests.models import rows
 
@@ -96,8 +98,8 @@ def test_help_lists_every_option_with_an_example_and_the_docstring_is_the_same(
 ) -> None:
     shell.run_cell("%lora_train --help")
     printed = capsys.readouterr().out
-    for name in TrainConfig.__dataclass_fields__:
-        assert name == "name" or f"--{name.replace('_', '-')}" in printed
+    for field in dataclasses.fields(TrainConfig):
+        assert field.name == "name" or f"--{label(field)}" in printed
     assert "Example: %lora_train --data demo-json" in printed
     magic = shell.find_line_magic("lora_train")
     assert magic is not None and magic.__doc__ is not None and magic.__doc__.strip() == printed.strip()
