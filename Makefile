@@ -3,8 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER_READY := $(VENV)/.ready-browser
+COLAB := .venv-colab
+COLAB_PINS := tests/kernel/colab.txt
+COLAB_READY := $(COLAB)/.ready
+CHROMIUM := /usr/bin/chromium
+PIP := -m pip install --quiet --disable-pip-version-check
+PACKAGES := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+# What depends on Jupyter's versions: the shell's tests, the kernel's, and what is shown in them.
+JUPYTER_TESTS := tests/magics tests/kernel tests/display $(wildcard tests/forms)
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-colab test-browser test-all lint format clean
 
 demo: $(READY)
 	$(BIN)/python notebooks/run_demo.py
@@ -12,9 +21,16 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -q -m "not slow and not gpu"
 
-test-all: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,browser]"
+test-colab: $(COLAB_READY)
+	LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q -m "not slow and not gpu" $(JUPYTER_TESTS)
+
+test-browser: $(BROWSER_READY)
+	@test -x $(CHROMIUM) || { echo "$(CHROMIUM) is missing: apt-get install chromium" >&2; exit 1; }
+	$(BIN)/python -m pytest -q tests/browser
+
+test-all: $(BROWSER_READY) $(COLAB_READY)
 	$(BIN)/python -m pytest -q -m "not gpu"
+	$(MAKE) test-colab
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -29,9 +45,21 @@ format: $(READY)
 # torch goes first and pinned: asked for loosely, pip takes its newest CUDA build of several GB.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python $(PIP) torch==2.13.0
+	$(BIN)/python $(PIP) --editable ".[dev]"
+	touch $@
+
+$(BROWSER_READY): $(READY)
+	$(BIN)/python $(PIP) --editable ".[dev,browser]"
+	touch $@
+
+# Colab's Jupyter lies in an environment of its own; what is not there, torch first of all, comes from .venv.
+$(COLAB_READY): $(COLAB_PINS) $(READY)
+	rm -rf $(COLAB)
+	$(BIN)/python -m venv $(COLAB)
+	$(COLAB)/bin/python $(PIP) --requirement $(COLAB_PINS)
+	{ $(BIN)/python $(PACKAGES); pwd; } > "$$($(COLAB)/bin/python $(PACKAGES))/rest.pth"
 	touch $@
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(COLAB) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

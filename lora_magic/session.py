@@ -184,8 +184,8 @@ class Session:
         from lora_magic.backends.stack import import_stack
         from lora_magic.merging.merge import merge
 
-        import_stack()
         folder, adapter = self._adapter_folder(config.name)
+        import_stack()
         facts = self._base.facts if self._base is not None else None
         source, revision = recorded_base(folder, facts)
         known = facts is not None and source == facts.path

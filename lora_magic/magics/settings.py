@@ -16,6 +16,10 @@ from lora_magic.errors import LoraError
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    Trait = TraitType[Any, Any]
+else:
+    Trait = TraitType  # traitlets 5.7 cannot be subscripted
+
 NAME = "LoraMagic"
 _KINDS: dict[str, tuple[type[Config], ...]] = {
     "load": (LoadConfig,), "train": (TrainConfig,), "data": (DataConfig,), "compare": (CompareConfig,),
@@ -26,7 +30,7 @@ ASKED_EACH_TIME = {
 }  # fmt: skip
 
 
-class Option(TraitType[Any, Any]):
+class Option(Trait):
     """One option of a magic, checked as on the magic's line."""
 
     def __init__(

@@ -65,10 +65,12 @@ def cells(model: Path) -> list[str]:
     return [
         SETUP,
         f"lora_magic.load({str(model)!r})",
+        "%lora_data rows --max-length 256",
         "%lora_train hostile --data rows --max-steps 4 --eval-split 0.2 --max-length 256",
         "%lora_compare --max-new-tokens 4",
         "\n".join(["%%lora_compare --max-new-tokens 4", *PIECES]),
         BY_HAND,
+        "%lora_runs",
         "lora_magic.train('again', data=rows, target=hostile)",
     ]
 

@@ -1,6 +1,7 @@
-"""A real kernel for a test: run a cell, read what a user would see, interrupt it."""
+"""A real kernel for a test: run a cell, read what a user would see, complete, inspect, interrupt."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ PATIENCE = 300
 
 @dataclass
 class Seen:
-    """What a cell left: its outputs, displays by id in their last state, and its error."""
+    """What a cell left: its outputs, displays by id in their last state, its error, and what it put in the pager."""
 
     status: str = ""
     text: str = ""
@@ -23,6 +24,7 @@ class Seen:
     displays: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: list[str] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
 
     @property
     def everything(self) -> str:
@@ -32,12 +34,13 @@ class Seen:
 
 
 class Kernel:
-    """A kernel that starts in `folder`."""
+    """A kernel of this very Python that starts in `folder`."""
 
-    def __init__(self, folder: Path, python: str | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.manager = KernelManager(kernel_name="python3")
-        if python:
-            self.manager.kernel_spec.argv[0] = python
+        spec = self.manager.kernel_spec
+        assert spec is not None
+        spec.argv[0] = sys.executable
         self.folder = folder
 
     def __enter__(self) -> "Kernel":
@@ -68,15 +71,31 @@ class Kernel:
             if kind == "status" and content["execution_state"] == "idle":
                 break
         assert then is None, f"nothing matched {when!r} in:\n{seen.everything}"
-        while True:
-            reply = self.client.get_shell_msg(timeout=PATIENCE)
-            if reply["parent_header"].get("msg_id") == sent:
-                seen.status = reply["content"]["status"]
-                return seen
+        reply = self._reply(sent)
+        seen.status = reply["status"]
+        seen.pages = [page["data"]["text/plain"] for page in reply.get("payload", ()) if page["source"] == "page"]
+        return seen
+
+    def complete(self, code: str) -> list[str]:
+        """What a front end would offer with the cursor at the end of `code`: all of it, completed."""
+        reply = self._reply(self.client.complete(code))
+        return [code[: reply["cursor_start"]] + match for match in reply["matches"]]
+
+    def inspect(self, code: str, cursor: int | None = None) -> str:
+        """What a front end would show of the name at the cursor; empty when nothing is known of it."""
+        reply = self._reply(self.client.inspect(code, cursor))
+        return str(reply["data"].get("text/plain", ""))
 
     def interrupt(self) -> None:
         """What the stop button does."""
         self.manager.interrupt_kernel()
+
+    def _reply(self, sent: str) -> dict[str, Any]:
+        """The content of the kernel's answer to the request `sent`."""
+        while True:
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == sent:
+                return dict(reply["content"])
 
     @staticmethod
     def _take(seen: Seen, kind: str, content: dict[str, Any]) -> str:
