@@ -14,12 +14,14 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import lora_magic
 from lora_magic import api
-from lora_magic.config import CompareConfig, LoadConfig, MergeConfig, TrainConfig
+from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, TrainConfig
 from lora_magic.config.fields import label
 from lora_magic.errors import LoraError
 from tests.models import rows
 
-CONFIGS = {"load": LoadConfig, "train": TrainConfig, "compare": CompareConfig, "merge": MergeConfig}
+CONFIGS = {
+    "load": LoadConfig, "data": DataConfig, "train": TrainConfig, "compare": CompareConfig, "merge": MergeConfig,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_the_documented_signatures_hold() -> None:
     train = inspect.signature(lora_magic.train).parameters
     assert (train["name"].default, train["data"].default, train["rank"].default) == (
         "default",
-        inspect.Parameter.empty,
+        None,
         8,
     )
     assert train["data"].kind is inspect.Parameter.KEYWORD_ONLY
