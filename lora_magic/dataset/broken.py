@@ -21,7 +21,7 @@ class Broken(Exception):
     """A line that holds no row.
 
     Args:
-        reason: completes "3 lines skipped …", such as "that are not JSON".
+        reason: why, in a few words, such as "not JSON".
         problem: what is wrong, for the error.
         remedy: what to do about it.
         line: of several that were parsed together, the one at fault (from 1).
@@ -80,9 +80,9 @@ class Tally:
         """
         if not isinstance(value, dict):
             problem = f"a JSON {json_name(value)}, not an object with named columns."
-            raise Broken("that are not objects with named columns", problem)
+            raise Broken("not an object with named columns", problem)
         if _is_deep(value):
-            raise Broken("that are nested too deeply", "nested too deeply.")
+            raise Broken("nested too deeply", "nested too deeply.")
         return value
 
     def counted(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -121,7 +121,7 @@ class Tally:
         """What the user should know, a sentence each."""
         notes = [*self.said]
         for reason, numbers in self._skipped.items():
-            notes.append(f"{_many(len(numbers), self.unit)} skipped {reason}: {_listed(numbers, len(numbers))}")
+            notes.append(f"{_many(len(numbers), self.unit)} skipped ({reason}): {_listed(numbers, len(numbers))}")
         if self._twice_count:
             have = "has" if self._twice_count == 1 else "have"
             what = f"{_many(self._twice_count, self.unit)} {have} a key twice, of which the last value is taken"
@@ -187,9 +187,9 @@ def parsed(text: str, decoder: json.JSONDecoder) -> Any:
         return decoder.decode(text)
     except json.JSONDecodeError as error:
         problem = f"not JSON ({error.msg.removesuffix(' at')} at character {error.colno})."
-        raise Broken("that are not JSON", problem, line=error.lineno) from None
+        raise Broken("not JSON", problem, line=error.lineno) from None
     except RecursionError:
-        raise Broken("that are nested too deeply", "nested too deeply.") from None
+        raise Broken("nested too deeply", "nested too deeply.") from None
     except ValueError as error:
         raise Broken("with numbers that are too long", f"not usable ({shown(error)}).") from None
 

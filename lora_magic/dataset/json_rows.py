@@ -45,7 +45,7 @@ def _lines(text: TextFile, tally: Tally) -> Iterator[Row]:
         try:
             if not sound and (byte := stray(line)):
                 problem = not_utf8("", byte).problem.removeprefix(": ")
-                raise Broken("that are not UTF-8", problem, "Save the file as UTF-8; it may mix encodings.")
+                raise Broken("not UTF-8", problem, "Save the file as UTF-8; it may mix encodings.")
             if not line:
                 continue
             tally.at(number)

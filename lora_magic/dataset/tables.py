@@ -88,7 +88,7 @@ def _checked(fields: list[str] | csv.Error, *, sound: bool) -> list[str]:
     byte = "" if sound else next(filter(None, map(stray, fields)), "")
     if byte:
         problem = not_utf8("", byte).problem.removeprefix(": ")
-        raise Broken("that are not UTF-8", problem, "Save the file as UTF-8; it may mix encodings.")
+        raise Broken("not UTF-8", problem, "Save the file as UTF-8; it may mix encodings.")
     return fields
 
 
@@ -147,7 +147,7 @@ def _paragraph(kept: list[str], numbers: range, text: TextFile, tally: Tally) ->
     byte = "" if text.encoding.sound else stray(row)
     if byte:
         problem = not_utf8("", byte).problem.removeprefix(": ")
-        broken = Broken("that are not UTF-8", problem, "Save the file as UTF-8; it may mix encodings.")
+        broken = Broken("not UTF-8", problem, "Save the file as UTF-8; it may mix encodings.")
         tally.skip(numbers, broken)
     else:
         yield {"text": row}

@@ -347,8 +347,8 @@ def test_a_few_broken_lines_are_skipped_and_named(write: Write) -> None:
     source = read(write("t.jsonl", "\n".join(lines)))
     assert [row["prompt"] for row in source.rows] == [str(n) for n in range(1, 1000) if n not in (17, 230)]
     assert source.notes == (
-        "2 lines skipped that are not JSON: 17, 1,000",
-        "1 line skipped that are not objects with named columns: 230",
+        "2 lines skipped (not JSON): 17, 1,000",
+        "1 line skipped (not an object with named columns): 230",
     )
 
 
@@ -374,18 +374,18 @@ def test_broken_rows_of_tables_arrays_and_mixed_encodings(write: Write) -> None:
     table[49], table[69], table[70] = "50", '70,"two', 'lines"x'
     source = read(write("t.csv", "\n".join(table)))
     assert source.notes == (
-        "1 line skipped with more or fewer fields than the header: 50",
-        "2 lines skipped with quotation marks that do not match: 70, 71",
+        "1 line skipped (with more or fewer fields than the header): 50",
+        "2 lines skipped (with quotation marks that do not match): 70, 71",
     )
     assert [row["a"] for row in source.rows] == [str(n) for n in range(2, 1001) if n not in (50, 70, 71)]
     items = [*numbered(150), "3"]
     source = read(write("t.json", f"[{', '.join(items)}]"))
     assert len(source.rows) == 150
-    assert source.notes == ("1 item skipped that are not objects with named columns: 151",)
+    assert source.notes == ("1 item skipped (not an object with named columns): 151",)
     lines = [line.replace("x", "naïve").encode() for line in numbered(150)]
     lines[120] = '{"prompt": "é"}'.encode("latin-1")
     source = read(write("t.jsonl", b"\n".join(lines)))
-    assert (len(source.rows), source.notes) == (149, ("1 line skipped that are not UTF-8: 121",))
+    assert (len(source.rows), source.notes) == (149, ("1 line skipped (not UTF-8): 121",))
 
 
 def test_keys_that_are_there_twice_are_counted(write: Write) -> None:
@@ -563,7 +563,7 @@ def test_a_large_file_skips_the_same_lines_each_time(write: Write) -> None:
     path = write("t.jsonl", data)
     small, large = read(path), read(path, large=0)
     assert list(large.rows) == list(large.rows) == small.rows and len(large.rows) == 299
-    assert large.notes == small.notes == ("1 line skipped that are not JSON: 201",)
+    assert large.notes == small.notes == ("1 line skipped (not JSON): 201",)
 
 
 @pytest.mark.parametrize("change", ["appended", "rewritten", "gone", "during"])
@@ -595,7 +595,7 @@ def test_a_large_array_that_is_broken_names_its_line(write: Write) -> None:
             with pytest.raises(LoraError, match=message):
                 read(path, large=large)
     source = read(write("t.json", "[" + ",\n".join([*items, "3"]) + "]"), large=0)
-    assert source.notes == ("1 item skipped that are not objects with named columns: 301",)
+    assert source.notes == ("1 item skipped (not an object with named columns): 301",)
 
 
 def test_a_value_that_lies_across_parts_is_whole(write: Write) -> None:
