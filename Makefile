@@ -7,13 +7,15 @@ BROWSER_READY := $(VENV)/.ready-browser
 COLAB := .venv-colab
 COLAB_PINS := tests/kernel/colab.txt
 COLAB_READY := $(COLAB)/.ready
+UNSLOTH := .venv-unsloth
+UNSLOTH_READY := $(UNSLOTH)/.ready
 CHROMIUM := /usr/bin/chromium
 PIP := -m pip install --quiet --disable-pip-version-check
 PACKAGES := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 # What depends on Jupyter's versions: the shell's tests, the kernel's, and what is shown in them.
 JUPYTER_TESTS := tests/magics tests/kernel tests/display $(wildcard tests/forms)
 
-.PHONY: demo test test-colab test-browser test-all lint format clean
+.PHONY: demo test test-colab test-unsloth test-browser test-all lint format clean
 
 demo: $(READY)
 	$(BIN)/python notebooks/run_demo.py
@@ -24,13 +26,16 @@ test: $(READY)
 test-colab: $(COLAB_READY)
 	LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q -m "not slow and not gpu" $(JUPYTER_TESTS)
 
+test-unsloth: $(UNSLOTH_READY)
+	LORA_MAGIC_BACKEND=unsloth $(UNSLOTH)/bin/python -m pytest -q tests/backends/test_contract.py tests/dataset/test_templates.py
+
 test-browser: $(BROWSER_READY)
 	@test -x $(CHROMIUM) || { echo "$(CHROMIUM) is missing: apt-get install chromium" >&2; exit 1; }
 	$(BIN)/python -m pytest -q tests/browser
 
-test-all: $(BROWSER_READY) $(COLAB_READY)
+test-all: $(BROWSER_READY) $(COLAB_READY) $(UNSLOTH_READY)
 	$(BIN)/python -m pytest -q -m "not gpu"
-	$(MAKE) test-colab
+	$(MAKE) test-colab test-unsloth
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -61,5 +66,13 @@ $(COLAB_READY): $(COLAB_PINS) $(READY)
 	{ $(BIN)/python $(PACKAGES); pwd; } > "$$($(COLAB)/bin/python $(PACKAGES))/rest.pth"
 	touch $@
 
+# Unsloth's declared needs do not resolve everywhere; what it needs to import is in .venv already.
+$(UNSLOTH_READY): $(READY)
+	rm -rf $(UNSLOTH)
+	$(BIN)/python -m venv $(UNSLOTH)
+	$(UNSLOTH)/bin/python $(PIP) --no-deps unsloth==2026.10.9 unsloth_zoo==2026.10.9
+	{ $(BIN)/python $(PACKAGES); pwd; } > "$$($(UNSLOTH)/bin/python $(PACKAGES))/rest.pth"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(COLAB) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(COLAB) $(UNSLOTH) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

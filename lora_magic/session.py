@@ -82,11 +82,13 @@ class Session:
 
         What cannot be found or read is refused before the old base goes.
         """
+        from lora_magic.backends.choose import choose
         from lora_magic.backends.fetch import resolve
 
         path = resolve(config, phases)
+        load = self._loader or choose(config, path, phases)
         self.free()
-        base = (self._loader or _transformers)(config, path, phases)
+        base = load(config, path, phases)
         self._base, self._loaded = base, _load_result(base, phases)
         return self._loaded
 
@@ -361,12 +363,6 @@ def recorded_base(folder: Path, loaded: BaseFacts | None) -> tuple[str, str | No
     if gone or not name:
         raise LoraError(f'The base of {folder} is not here: "{name}".', "Load that base first with %lora_load.")
     return name, recorded.get("revision")
-
-
-def _transformers(config: LoadConfig, path: str, phases: Phases) -> Base:
-    from lora_magic.backends.transformers import load
-
-    return load(config, path, phases)
 
 
 def _load_result(base: Base, phases: Phases) -> LoadResult:

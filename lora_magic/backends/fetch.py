@@ -79,12 +79,7 @@ def _check_whole(file: Path) -> None:
 
 def weight_bytes(path: str, config: LoadConfig) -> int:
     """Size of the safetensors files of a resolved model, in bytes."""
-    folder = Path(path)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(path, revision=config.revision, local_files_only=True))
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return sum(file.stat().st_size for file in local_folder(path, config).glob("*.safetensors"))
 
 
 def _download(config: LoadConfig, phases: Phases, wanted: Sequence[str]) -> None:
@@ -154,13 +149,29 @@ class _Nowhere:
 
 def stored_quantisation(path: str, config: LoadConfig) -> dict[str, Any] | None:
     """The `quantization_config` a model's own config.json carries, or None for plain weights."""
-    file = Path(path) / "config.json"
-    if not Path(path).is_dir():
-        from huggingface_hub import hf_hub_download
+    return config_json(path, config).get("quantization_config")
 
-        file = Path(hf_hub_download(path, "config.json", revision=config.revision, local_files_only=True))
+
+def config_json(path: str, config: LoadConfig) -> dict[str, Any]:
+    """A resolved model's own config.json.
+
+    Raises:
+        LoraError: it is not JSON.
+    """
+    file = local_folder(path, config, "config.json") / "config.json"
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LoraError(f"{file} is not JSON ({error}).", "The model is damaged: fetch it again.") from None
-    return found.get("quantization_config") if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def local_folder(path: str, config: LoadConfig, file: str | None = None) -> Path:
+    """The folder on this disk that holds a resolved model, or at least its `file`."""
+    if Path(path).is_dir():
+        return Path(path)
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    if file is not None:
+        return Path(hf_hub_download(path, file, revision=config.revision, local_files_only=True)).parent
+    return Path(snapshot_download(path, revision=config.revision, local_files_only=True))

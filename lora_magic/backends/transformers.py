@@ -2,228 +2,39 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-from lora_magic.backends import answers, saved
-from lora_magic.backends.base import Answer, BaseFacts, Decoding, Phases
-from lora_magic.backends.biases import Biases
-from lora_magic.backends.stack import import_stack
-from lora_magic.backends.trainer import build_trainer
-from lora_magic.backends.weights import choose_bits, load_model, load_tokenizer, unpacked_parameters
-from lora_magic.config import LoadConfig, TrainConfig
-from lora_magic.errors import LoraError
-from lora_magic.files import atomic_folder
-from lora_magic.methods.lora import peft_config
+from lora_magic.backends.adapters import PeftBase
+from lora_magic.backends.base import Phases
+from lora_magic.backends.weights import base_facts, choose_bits, load_model, load_tokenizer
+from lora_magic.config import LoadConfig
 from lora_magic.planning.hardware import compute_dtype, detect
-from lora_magic.seeding import seeded
 
 
-def load(config: LoadConfig, path: str, phases: Phases) -> TransformersBase:
+class TransformersBase(PeftBase):
+    """A base that transformers computes; see `backends.base.Base` for what each method promises."""
+
+
+def load(stack: SimpleNamespace, config: LoadConfig, path: str, phases: Phases, *, why: str = "") -> TransformersBase:
     """Load a base with transformers from `path`, a folder or a Hub id that is on this disk.
+
+    Args:
+        stack: the imported modules.
+        config: what was asked for.
+        path: where the model is.
+        phases: where the weights' loading is reported.
+        why: the reason for this backend on a card, where Unsloth would be faster.
 
     Raises:
         LoraError: not a model, or not loadable here.
     """
-    with phases.phase("imports"):
-        stack = import_stack()
     hardware = detect()
     bits, bits_reason = choose_bits(config, path, hardware)
     dtype, dtype_reason = compute_dtype(hardware, config.dtype, bits)
     tokenizer = load_tokenizer(stack, config, path)
     model = load_model(stack, config, path, hardware, bits, phases)
-    longest = getattr(model.config, "max_position_embeddings", None) or config.max_length
-    facts = BaseFacts(
-        model=config.model, path=path, revision=config.revision, trust_remote_code=config.trust_remote_code,
-        architecture=type(model).__name__, backend="transformers", hardware=hardware, bits=bits, dtype=dtype,
-        dtype_reason=dtype_reason, reasons=((f"{bits}-bit", bits_reason), (dtype, dtype_reason)),
-        parameters=unpacked_parameters(model), memory_bytes=model.get_memory_footprint(),
-        max_length=min(config.max_length, longest),
-    )  # fmt: skip
+    reasons = [(f"{bits}-bit", bits_reason), (dtype, dtype_reason)]
+    if why and hardware.kind == "cuda":
+        reasons.append(("transformers", why))
+    facts = base_facts("transformers", model, config, path, hardware, bits, (dtype, dtype_reason), reasons)
     return TransformersBase(stack, model, tokenizer, facts)
-
-
-class TransformersBase:
-    """A base and its adapters in memory; see `backends.base.Base` for what each method promises."""
-
-    def __init__(self, stack: SimpleNamespace, model: Any, tokenizer: Any, facts: BaseFacts) -> None:
-        self.facts = facts
-        self.tokenizer = tokenizer
-        self._stack = stack
-        self._model = model
-        self._adapted = False
-        self._active: str | None = None
-        self._biases = Biases()
-        self._accelerator: Any = None
-
-    def attach(self, key: str, config: TrainConfig, start: Path | None = None) -> tuple[int, int]:
-        """Put a fresh, seeded adapter on the base, or a saved one, and make it active."""
-        wanted = self._wanted(config, start)
-        bias, wanted.bias = wanted.bias, "none"
-        self._biases.switch(None)
-        try:
-            with seeded(config.seed):
-                self._add(key, wanted)
-        except ValueError as error:
-            raise LoraError(
-                f"This adapter does not fit {self.facts.model}: {error}.", "Change --target or --method."
-            ) from None
-        self.activate(key)
-        if bias != "none":
-            self._biases.keep(self._model, key, bias)
-            self._open_biases(key)
-        if start is not None:
-            with self._bias_named(key):
-                saved.load_weights(self._model, key, start)
-        trainable = sum(p.numel() for p in self._model.parameters() if p.requires_grad)
-        added = sum(p.numel() for n, p in self._model.named_parameters() if key in n.split("."))
-        return trainable, self.facts.parameters + added
-
-    def _wanted(self, config: TrainConfig, start: Path | None) -> Any:
-        path, revision = self.facts.path, self.facts.revision
-        if start is not None:
-            return saved.peft_config(start, path, revision)
-        plain = self._model.get_base_model() if self._adapted else self._model
-        return peft_config(config, _Unwrapped(plain) if self._adapted else plain, path, revision)
-
-    def _add(self, key: str, wanted: Any) -> None:
-        if self._adapted:
-            self._model.add_adapter(key, wanted)
-            return
-        self._model = self._stack.peft.get_peft_model(self._model, wanted, adapter_name=key)
-        self._adapted = True
-
-    def activate(self, key: str | None) -> None:
-        """Answer with the adapter `key`, or with the bare base for None."""
-        self._biases.switch(key)
-        if key is not None:
-            self._model.set_adapter(key)
-        self._active = key
-
-    def detach(self, key: str) -> None:
-        """Take the adapter off; with the last one peft's wrapping goes too."""
-        if self._active == key:
-            self.activate(None)
-        self._biases.drop(key)
-        if list(self._model.peft_config) == [key]:
-            self._model = self._model.unload()
-            self._model.requires_grad_(False)
-            self._adapted = False
-        else:
-            if self._active is None:  # peft always has an active one, even while it is disabled
-                self._model.set_adapter(next(k for k in self._model.peft_config if k != key))
-            self._model.delete_adapter(key)
-        self._collect()
-
-    def save(self, key: str, folder: Path) -> None:
-        """Write the adapter as peft does, right in `folder`, or not at all."""
-        if self._active != key:
-            self.activate(key)
-        with atomic_folder(folder, overwrite=True) as fresh:
-            with self._bias_named(key):
-                self._model.save_pretrained(fresh, selected_adapters=[key], safe_serialization=True)
-            nested = fresh / key
-            for file in nested.iterdir() if nested.is_dir() else ():
-                file.rename(fresh / file.name)
-            if nested.is_dir():
-                nested.rmdir()
-            (fresh / "README.md").unlink(missing_ok=True)
-
-    def trainer(self, key: str, **parts: Any) -> Any:
-        """trl's SFTTrainer for the adapter `key`."""
-        self.activate(key)
-        self._open_biases(key)
-        trainer = build_trainer(self._stack, self._model, self.tokenizer, **parts)
-        self._accelerator = trainer.accelerator
-        return trainer
-
-    def after_training(self) -> None:
-        """Take off what a trainer leaves on the model: checkpointing, hooks, gradients, training mode."""
-        if self._accelerator is not None:  # takes mixed precision's wrapper off `forward`
-            self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)
-            self._accelerator = None
-        self._model.gradient_checkpointing_disable()
-        if hasattr(self._model, "_require_grads_hook") or hasattr(self._model, "_require_grads_hooks"):
-            self._model.disable_input_require_grads()
-        self._model.zero_grad(set_to_none=True)
-        self._model.eval()
-        self._collect()
-
-    def generate(
-        self, prompts: Sequence[list[int]], decoding: Decoding, progress: Callable[[int], None] | None = None
-    ) -> list[Answer]:
-        """Answers of whatever is active, in the prompts' order."""
-        with self._as_active() as model:
-            return answers.generate(model, self.tokenizer, prompts, decoding, progress)
-
-    def logits(self, row: list[int]) -> Any:
-        """Next-token logits of whatever is active, (tokens, vocabulary) in float32 on the CPU."""
-        torch = self._stack.torch
-        with self._as_active() as model, torch.no_grad():
-            return model(input_ids=torch.tensor([row], device=model.device)).logits[0].float().cpu()
-
-    def free(self) -> None:
-        """Let go of every tensor."""
-        self._model = self.tokenizer = None
-        self._biases = Biases()
-        self._collect()
-
-    @contextmanager
-    def _as_active(self) -> Iterator[Any]:
-        self._model.eval()
-        if not self._adapted or self._active is not None:
-            yield self._model
-            return
-        self._model.base_model.disable_adapter_layers()
-        try:
-            yield self._model
-        finally:
-            self._model.base_model.enable_adapter_layers()
-
-    @contextmanager
-    def _bias_named(self, key: str) -> Iterator[None]:
-        """peft takes one adapter with biases at a time, so their kind stands in its config only where it is read."""
-        config = self._model.peft_config[key]
-        config.bias = self._biases.kind(key)
-        try:
-            yield
-        finally:
-            config.bias = "none"
-
-    def _open_biases(self, key: str) -> None:
-        if self._biases.kind(key) != "none":
-            with self._bias_named(key):
-                self._model.base_model._mark_only_adapters_as_trainable(self._model.base_model.model)
-
-    def _collect(self) -> None:
-        gc.collect()
-        if self._stack.torch.cuda.is_available():
-            self._stack.torch.cuda.empty_cache()
-
-
-class _Unwrapped:
-    """A model that carries adapters, seen as it was without them: its layers by their own names."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.is_loaded_in_8bit = getattr(model, "is_loaded_in_8bit", False)
-
-    def get_output_embeddings(self) -> Any:
-        """The output head."""
-        return self._model.get_output_embeddings()
-
-    def named_modules(self) -> Iterator[tuple[str, Any]]:
-        """Own modules, peft's parts left out and `.base_layer` dropped from names."""
-        for name, module in self._model.named_modules():
-            if ".lora_" not in name:
-                yield name.removesuffix(".base_layer"), module
-
-    def named_parameters(self) -> Iterator[tuple[str, Any]]:
-        """Own parameters."""
-        for name, parameter in self._model.named_parameters():
-            if ".lora_" not in name:
-                yield name.replace(".base_layer", ""), parameter

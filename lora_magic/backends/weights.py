@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from lora_magic.backends.base import Phases
+from lora_magic.backends.base import BaseFacts, Phases
 from lora_magic.backends.fetch import stored_quantisation, weight_bytes
 from lora_magic.config import LoadConfig
 from lora_magic.errors import LoraError
@@ -51,13 +51,13 @@ def load_model(
     plain = stored_quantisation(path, config) is None
     quantised = {"quantization_config": _quantisation(stack, bits, dtype)} if plain and bits in (4, 8) else {}
     try:
-        with phases.phase("weights"), _weight_progress(stack, phases):
+        with phases.phase("weights"), weight_progress(stack, phases):
             model = stack.transformers.AutoModelForCausalLM.from_pretrained(
                 path, revision=config.revision, trust_remote_code=config.trust_remote_code, use_safetensors=True,
                 dtype=dtype, device_map={"": 0 if hardware.kind == "cuda" else "cpu"}, **quantised,
             )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, stack.safetensors_error) as error:
-        raise _explained(config, error) from None
+        raise explained(config, error) from None
     model.requires_grad_(False)
     mend_quantised(stack, model.eval(), dtype)
     return model
@@ -74,7 +74,7 @@ def load_tokenizer(stack: SimpleNamespace, config: LoadConfig, path: str) -> Any
             path, revision=config.revision, trust_remote_code=config.trust_remote_code
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _explained(config, error) from None
+        raise explained(config, error) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -110,7 +110,28 @@ def _quantisation(stack: SimpleNamespace, bits: int, dtype: Any) -> Any:
     )
 
 
-def _explained(config: LoadConfig, error: Exception) -> LoraError:
+def base_facts(
+    backend: str,
+    model: Any,
+    config: LoadConfig,
+    path: str,
+    hardware: Hardware,
+    bits: int,
+    dtype: tuple[str, str],
+    reasons: Sequence[tuple[str, str]],
+) -> BaseFacts:
+    """What the loaded `model` is; `dtype` is what it computes in and why."""
+    longest = getattr(model.config, "max_position_embeddings", None) or config.max_length
+    return BaseFacts(
+        model=config.model, path=path, revision=config.revision, trust_remote_code=config.trust_remote_code,
+        architecture=type(model).__name__, backend=backend, hardware=hardware, bits=bits, dtype=dtype[0],
+        dtype_reason=dtype[1], reasons=tuple(reasons), parameters=unpacked_parameters(model),
+        memory_bytes=model.get_memory_footprint(), max_length=min(config.max_length, longest),
+    )  # fmt: skip
+
+
+def explained(config: LoadConfig, error: Exception) -> LoraError:
+    """What a loader raised, as one line for the user."""
     text = " ".join(str(error).split())
     name = config.model
     if "trust_remote_code" in text:
@@ -127,7 +148,8 @@ def _explained(config: LoadConfig, error: Exception) -> LoraError:
 
 
 @contextmanager
-def _weight_progress(stack: SimpleNamespace, phases: Phases) -> Iterator[None]:
+def weight_progress(stack: SimpleNamespace, phases: Phases) -> Iterator[None]:
+    """Inside, transformers' bar of the weights is told to `phases` instead of drawn."""
     logging = stack.transformers.utils.logging
 
     def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from lora_magic.config.fields import REQUIRED, Config, option
 from lora_magic.errors import LoraError
 
 BITS = (4, 8, 16, 32, "auto")
+BACKENDS = ("auto", "unsloth", "transformers")
 DTYPES = ("auto", "float16", "bfloat16", "float32")
 
 
@@ -27,6 +28,9 @@ class LoadConfig(Config):
     )
     max_length: int = option(2048, "longest row in tokens", metavar="N", low=8)
     dtype: str = option("auto", "what to compute in; auto is decided by the device", choices=DTYPES)
+    backend: str = option(
+        "auto", "what runs the model; auto is Unsloth on a CUDA card where it can, once a kernel", choices=BACKENDS
+    )
     revision: str | None = option(None, "branch, tag or commit on the Hub", metavar="R")
     trust_remote_code: bool = option(False, "run the Python that comes with the model")
 

@@ -22,7 +22,7 @@ PROMPTS = ["What is 3 and 3?", "Name a colour.", "How many days has a week, and 
 
 def loaded(model: Path | str, **options: Any) -> Session:
     session = Session()
-    session.load(LoadConfig(str(model), **options), Progress("loading"))
+    session.load(LoadConfig(str(model), **({"backend": "transformers"} | options)), Progress("loading"))
     return session
 
 
