@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lora_magic.api import data as data
     from lora_magic.api import load as load
     from lora_magic.api import merge as merge
+    from lora_magic.api import plan as plan
     from lora_magic.api import runs as runs
     from lora_magic.api import status as status
     from lora_magic.api import train as train
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from lora_magic.errors import LoraError as LoraError
 
 __version__ = "0.1.0"
-__all__ = ["LoraError", "compare", "data", "load", "merge", "runs", "status", "train", "use"]
+__all__ = ["LoraError", "compare", "data", "load", "merge", "plan", "runs", "status", "train", "use"]
 
 
 def __getattr__(name: str) -> Any:

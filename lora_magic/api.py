@@ -14,6 +14,7 @@ from lora_magic.config import (
     DataConfig,
     LoadConfig,
     MergeConfig,
+    PlanConfig,
     RunsConfig,
     StatusConfig,
     TrainConfig,
@@ -22,7 +23,16 @@ from lora_magic.config import (
 from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError, nearest
 from lora_magic.interrupts import said
-from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, Runs, Status, TrainResult
+from lora_magic.results import (
+    Comparison,
+    DataReport,
+    LoadResult,
+    MergeResult,
+    PlanResult,
+    Runs,
+    Status,
+    TrainResult,
+)
 from lora_magic.session import Session
 
 T = TypeVar("T")
@@ -51,6 +61,15 @@ def _data(config: DataConfig) -> DataReport:
 
     with said("Reading the data", lambda: "Nothing was changed."), Progress("Reading the data") as progress:
         return session().data(config, progress, notebook_variables())
+
+
+def _plan(config: PlanConfig) -> PlanResult:
+    """What a run would take on a card, and the fastest way to compute it that fits; from config.json alone."""
+    from lora_magic.display.progress import Progress
+
+    doing = f"Planning {config.model}"
+    with said(doing, lambda: "Nothing was changed."), Progress(doing) as progress:
+        return session().plan(config, progress, notebook_variables())
 
 
 def _train(config: TrainConfig) -> TrainResult:
@@ -166,6 +185,7 @@ def _documented(config_class: type[Config], run: Callable[..., Any]) -> str:
 
 data: Callable[..., DataReport] = twin("data", DataConfig, _data)
 load: Callable[..., LoadResult] = twin("load", LoadConfig, _load)
+plan: Callable[..., PlanResult] = twin("plan", PlanConfig, _plan)
 train: Callable[..., TrainResult] = twin("train", TrainConfig, _train)
 compare: Callable[..., Comparison] = twin("compare", CompareConfig, _compare)
 merge: Callable[..., MergeResult] = twin("merge", MergeConfig, _merge)

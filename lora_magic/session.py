@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.backends.base import Base, BaseFacts, Decoding, Loader, Phases
-from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, TrainConfig, UseConfig
+from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, PlanConfig, TrainConfig, UseConfig
 from lora_magic.dataset.examples import Example
 from lora_magic.errors import LoraError, nearest
 from lora_magic.events import Listener
-from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, PlanResult, Status, TrainResult
 
 if TYPE_CHECKING:
     from lora_magic.merging.verify import LogitSource
@@ -120,6 +120,20 @@ class Session:
             name += "" if config.model else " (no model is loaded; --model counts for another)"
         with phases.phase("rows"):
             return report(config, tokenizer, name, min(config.max_length or longest, longest), variables, DATASETS)
+
+    def plan(self, config: PlanConfig, phases: Phases, variables: Mapping[str, object]) -> PlanResult:
+        """What a run would take on a card; needs no model, and changes nothing.
+
+        Args:
+            config: model, card and settings of the run.
+            phases: where downloads and counting are reported.
+            variables: the notebook's, for data by name.
+        """
+        from lora_magic.demo import DATASETS
+        from lora_magic.training.plan import plan
+
+        loaded = self._base is not None and config.model == self._base.facts.model
+        return plan(config, phases, variables, DATASETS, self.base.tokenizer if loaded else None)
 
     def train(
         self,

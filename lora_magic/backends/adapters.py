@@ -77,9 +77,22 @@ class PeftBase:
     def _wanted(self, config: TrainConfig, start: Path | None) -> Any:
         path, revision = self.facts.path, self.facts.revision
         if start is not None:
-            return saved.peft_config(start, path, revision)
+            return self._trainable(saved.peft_config(start, path, revision))
         plain = self._model.get_base_model() if self._adapted else self._model
-        return peft_config(config, _Unwrapped(plain) if self._adapted else plain, path, revision)
+        return self._trainable(peft_config(config, _Unwrapped(plain) if self._adapted else plain, path, revision))
+
+    def _trainable(self, wanted: Any) -> Any:
+        """`wanted`, unless it trains biases where bitsandbytes keeps casting them to float16.
+
+        A gradient scaler, which float16 needs, takes no float16 gradients.
+        """
+        facts = self.facts
+        if wanted.bias != "none" and facts.bits < 16 and facts.dtype == "float16" and facts.hardware.kind == "cuda":
+            raise LoraError(
+                f"bias {wanted.bias}: the biases of a {facts.bits}-bit base cannot be trained in float16.",
+                "Leave --bias out, or load with --bits 16.",
+            )
+        return wanted
 
     def _add(self, key: str, wanted: Any) -> None:
         if self._adapted:
@@ -143,8 +156,17 @@ class PeftBase:
         self._drop_input_hooks()
         self._model.zero_grad(set_to_none=True)
         self._model.eval()
+        self._drop_optimizer_overrides()
         self._rested()
         self._collect()
+
+    def _drop_optimizer_overrides(self) -> None:
+        """bitsandbytes keeps every module that a trainer exempted from 8-bit states: a freed base's embeddings."""
+        manager = self._stack.bitsandbytes.optim.GlobalOptimManager.get_instance()
+        ours = {id(module) for module in self._model.modules()}
+        manager.module_weight_config_triple = [
+            kept for kept in manager.module_weight_config_triple if id(kept[0]) not in ours
+        ]
 
     def generate(
         self, prompts: Sequence[list[int]], decoding: Decoding, progress: Callable[[int], None] | None = None

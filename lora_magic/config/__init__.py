@@ -4,6 +4,7 @@ from lora_magic.config.compare import CompareConfig
 from lora_magic.config.data import DataConfig, DataOptions
 from lora_magic.config.load import LoadConfig
 from lora_magic.config.merge import MergeConfig
+from lora_magic.config.plan import PlanConfig
 from lora_magic.config.runs import RunsConfig
 from lora_magic.config.train import TrainConfig
 from lora_magic.config.use import StatusConfig, UseConfig
@@ -14,6 +15,7 @@ __all__ = [
     "DataOptions",
     "LoadConfig",
     "MergeConfig",
+    "PlanConfig",
     "RunsConfig",
     "StatusConfig",
     "TrainConfig",

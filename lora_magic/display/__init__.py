@@ -5,7 +5,16 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, Runs, Status, TrainResult
+from lora_magic.results import (
+    Comparison,
+    DataReport,
+    LoadResult,
+    MergeResult,
+    PlanResult,
+    Runs,
+    Status,
+    TrainResult,
+)
 
 
 @singledispatch
@@ -70,6 +79,13 @@ def _(result: DataReport) -> dict[str, Any]:
     return {"text/plain": text(result), "text/html": data_html(result)}
 
 
+@bundle.register
+def _(result: PlanResult) -> dict[str, Any]:
+    from lora_magic.display.plan import plan_html
+
+    return {"text/plain": text(result), "text/html": plan_html(result)}
+
+
 @text.register
 def _(result: LoadResult) -> str:
     from lora_magic.display.loaded import load_text
@@ -117,3 +133,10 @@ def _(result: DataReport) -> str:
     from lora_magic.display.data import data_text
 
     return data_text(result)
+
+
+@text.register
+def _(result: PlanResult) -> str:
+    from lora_magic.display.plan import plan_text
+
+    return plan_text(result)

@@ -24,11 +24,15 @@ def all_magics() -> list[Magic]:
     from lora_magic.magics.data import LoraData
     from lora_magic.magics.load import LoraLoad
     from lora_magic.magics.merge import LoraMerge
+    from lora_magic.magics.plan import LoraPlan
     from lora_magic.magics.runs import LoraRuns
     from lora_magic.magics.train import LoraTrain
     from lora_magic.magics.use import LoraStatus, LoraUse
 
-    return [LoraLoad(), LoraData(), LoraTrain(), LoraCompare(), LoraUse(), LoraStatus(), LoraRuns(), LoraMerge()]
+    return [
+        LoraLoad(), LoraPlan(), LoraData(), LoraTrain(), LoraCompare(), LoraUse(), LoraStatus(), LoraRuns(),
+        LoraMerge(),
+    ]  # fmt: skip
 
 
 def register(shell: InteractiveShell) -> None:

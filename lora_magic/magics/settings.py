@@ -11,6 +11,7 @@ from traitlets.config import Configurable
 
 from lora_magic.config import CompareConfig, DataConfig, DataOptions, LoadConfig, MergeConfig, TrainConfig, defaults
 from lora_magic.config.fields import Config, checked, converted_field
+from lora_magic.config.plan import PlanConfig
 from lora_magic.errors import LoraError
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ else:
     Trait = TraitType  # traitlets 5.7 cannot be subscripted
 
 NAME = "LoraMagic"
-_KINDS: dict[str, tuple[type[Config], ...]] = {
-    "load": (LoadConfig,), "train": (TrainConfig,), "data": (DataConfig,), "compare": (CompareConfig,),
-    "merge": (MergeConfig,),
+_KINDS: dict[str, type[Config]] = {
+    "load": LoadConfig, "train": TrainConfig, "data": DataConfig, "compare": CompareConfig, "merge": MergeConfig,
 }  # fmt: skip
+_PLANNED = {"load_bits", "load_backend", *(f"train_{name}" for name in PlanConfig.__dataclass_fields__)}
 ASKED_EACH_TIME = {
     "data", "eval_data", "prompts", "from_run", "continue_from", "fix", "overwrite", "trust_remote_code",
 }  # fmt: skip
@@ -58,19 +59,18 @@ class Option(Trait):
 def _options() -> dict[str, Option]:
     """Every option that can have a default of the user's own, as `train_rank`.
 
-    What `%lora_data` shares with `%%lora_train` is set once, as `train_…`, and holds for both.
+    What `%lora_data` and `%lora_plan` share with `%%lora_train` is set once, as `train_…`, and holds for all.
     """
     shared = set(DataOptions.__dataclass_fields__)
     found = {}
-    for kind, (config_class,) in _KINDS.items():
+    for kind, config_class in _KINDS.items():
         for field in dataclasses.fields(config_class):
-            required = field.default is dataclasses.MISSING
-            if required or field.metadata["positional"] or field.name in ASKED_EACH_TIME:
+            name = f"{kind}_{field.name}"
+            asked = field.default is dataclasses.MISSING or field.metadata["positional"]
+            if asked or field.name in ASKED_EACH_TIME or (kind == "data" and field.name in shared):
                 continue
-            if kind == "data" and field.name in shared:
-                continue
-            also = (DataConfig,) if kind == "train" and field.name in shared else ()
-            found[f"{kind}_{field.name}"] = Option(field, config_class, also)
+            data = (DataConfig,) if kind == "train" and field.name in shared else ()
+            found[name] = Option(field, config_class, (*data, *((PlanConfig,) if name in _PLANNED else ())))
     return found
 
 

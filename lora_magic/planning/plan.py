@@ -9,9 +9,9 @@ from typing import Any
 
 from lora_magic.config.train import OPTIMIZERS
 from lora_magic.errors import LoraError
+from lora_magic.estimate import Alternative, Choice, Estimate
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.calibration import data, tokens_per_row
-from lora_magic.planning.estimate import Alternative, Choice, Estimate
 from lora_magic.planning.memory import GIB, STATE_BYTES, Setting, parts, weights
 from lora_magic.planning.speed import Card, step
 
@@ -261,7 +261,7 @@ def _reasons(best: _Candidate, ranked: list[_Candidate], wanted: Wanted, room: f
         told.append(f"{first.choice.title} would be {best.seconds / first.seconds:.2f}x as fast and take "
                     f"{first.peak / GIB:.1f} GiB")  # fmt: skip
     else:
-        told.append("nothing faster is known, whatever the memory")
+        told.append("nothing faster is known at these bits, whatever the memory")
     slow = max((c for c in ranked if c.peak <= room), key=lambda c: c.seconds, default=best)
     if slow.seconds > 1.02 * best.seconds:
         told.append(f"{slow.seconds / best.seconds:.2f}x as fast as {slow.choice.title}")

@@ -6,7 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from lora_magic.config import CompareConfig, DataConfig, LoadConfig, TrainConfig
+from lora_magic.config import CompareConfig, DataConfig, LoadConfig, PlanConfig, TrainConfig
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def test_each_magic_has_its_own_and_what_data_and_training_share_is_set_once(she
     assert LoadConfig.of({"model": "m"}).bits == 16
     assert CompareConfig.of({}).seed == 5 and TrainConfig.of({"data": "x"}).seed == 0
     assert TrainConfig.of({"data": "x"}).max_length == DataConfig.of({"data": "x"}).max_length == 77
+    assert PlanConfig.of({"model": "m"}).max_length == 77 and PlanConfig.of({"model": "m"}).bits == 16
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import lora_magic
 from lora_magic import api
-from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, TrainConfig
+from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, PlanConfig, TrainConfig
 from lora_magic.config.fields import label
 from lora_magic.errors import LoraError
 from tests.models import rows
 
 CONFIGS = {
     "load": LoadConfig, "data": DataConfig, "train": TrainConfig, "compare": CompareConfig, "merge": MergeConfig,
+    "plan": PlanConfig,
 }  # fmt: skip
 
 
