@@ -11,7 +11,8 @@ from lora_magic.config.train import OPTIMIZERS
 from lora_magic.errors import LoraError
 from lora_magic.estimate import Alternative, Choice, Estimate
 from lora_magic.planning.architecture import Architecture
-from lora_magic.planning.calibration import data, tokens_per_row
+from lora_magic.planning.calibration import data
+from lora_magic.planning.calibration import tokens_per_row as usual_length
 from lora_magic.planning.memory import GIB, STATE_BYTES, Setting, parts, weights
 from lora_magic.planning.speed import Card, step
 
@@ -94,14 +95,11 @@ def choose(
     """The fastest plan that fits; where none does, the smallest, with what to lower.
 
     Args:
-        architecture: the model's shapes.
-        card: what it is to run on.
-        batch: examples in an optimiser step.
-        micro_batch, checkpointing, optimizer: pinned where given ("auto" is not).
+        architecture: the model's shapes. card: what it is to run on.
+        batch: examples in an optimiser step. micro_batch, checkpointing, optimizer: pinned where given ("auto" is not).
         tokens_per_row: mean length of a row; the calibration's fallback where not given.
         longest: the longest row in tokens.
-        bits: a weight.
-        rank, target: of the adapter.
+        bits: a weight. rank, target: of the adapter.
         backend: "unsloth" or "transformers".
         free_gib: what is free on the card now, where another process may be using it.
         rows, epochs: the run's length, or `steps`.
@@ -110,7 +108,7 @@ def choose(
     Raises:
         LoraError: a pinned part that is unknown or cannot be, such as a micro-batch that does not divide the batch.
     """
-    mean = tokens_per_row if tokens_per_row is not None else _usual()
+    mean = tokens_per_row if tokens_per_row is not None else usual_length()
     wanted = _checked(
         Wanted(
             batch, micro_batch, {"auto": None, "unsloth": "offload"}.get(str(checkpointing), checkpointing),
@@ -121,7 +119,7 @@ def choose(
     ranked = _ranked(architecture, card, wanted, room)
     best = ranked[0]
     fits = best.peak <= room
-    count = steps if steps is not None else math.ceil(math.ceil(rows * epochs) / batch) if rows is not None else None
+    count = steps if steps is not None or rows is None else math.ceil(math.ceil(rows * epochs) / batch)
     seconds = best.seconds * (count or 1)
     return Estimate(
         fits=fits, peak_gib=best.peak / GIB, room_gib=room / GIB, card_gib=card.memory_gib,
@@ -134,10 +132,6 @@ def choose(
         reasons=_reasons(best, ranked, wanted, room), lower=() if fits else _lower(architecture, card, wanted, room),
         basis=_basis(architecture, card, tokens_per_row is None, mean),
     )  # fmt: skip
-
-
-def _usual() -> float:
-    return tokens_per_row()
 
 
 def _checked(wanted: Wanted) -> Wanted:

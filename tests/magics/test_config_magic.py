@@ -1,22 +1,10 @@
 """`%config LoraMagic.…`: defaults that last, checked as options are, gone with the extension."""
 
-from collections.abc import Iterator
-
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from lora_magic.config import CompareConfig, DataConfig, LoadConfig, PlanConfig, TrainConfig
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "lora_magic")
-    yield made
-    made.run_line_magic("unload_ext", "lora_magic")
-    InteractiveShell.clear_instance()
 
 
 def test_a_default_holds_until_an_option_is_given(shell: InteractiveShell) -> None:

@@ -1,7 +1,6 @@
 """`%lora_data` in a shell: files, variables, rows in the cell, another model's tokenizer, mistakes."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,6 @@ import lora_magic
 from lora_magic.errors import LoraError
 from lora_magic.results import DataReport
 from tests.models import rows
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "lora_magic")
-    yield made
-    made.run_line_magic("unload_ext", "lora_magic")
-    InteractiveShell.clear_instance()
 
 
 def test_a_variable_a_file_and_the_cell_give_the_same_report(shell: InteractiveShell, tmp_path: Path) -> None:

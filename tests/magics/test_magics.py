@@ -5,7 +5,6 @@ import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,6 @@ CONFIGS = {
     "load": LoadConfig, "data": DataConfig, "train": TrainConfig, "compare": CompareConfig, "merge": MergeConfig,
     "plan": PlanConfig,
 }  # fmt: skip
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "lora_magic")
-    yield made
-    made.run_line_magic("unload_ext", "lora_magic")
-    InteractiveShell.clear_instance()
 
 
 @pytest.fixture

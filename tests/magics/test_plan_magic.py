@@ -1,7 +1,6 @@
 """`%lora_plan` in a shell: its options, a variable as data, completion, mistakes."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,6 @@ from lora_magic.planning.speed import card
 from lora_magic.results import PlanResult
 from tests.models import rows
 from tests.planning.configs import LLAMA_8B
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "lora_magic")
-    yield made
-    made.run_line_magic("unload_ext", "lora_magic")
-    InteractiveShell.clear_instance()
 
 
 def test_the_magic_and_its_twin_give_the_same_plan(shell: InteractiveShell) -> None:

@@ -1,7 +1,6 @@
 """`%lora_runs` in a fresh shell, without a model."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,6 @@ from lora_magic.results import Runs
 from tests.training.test_runs import a_run, began_at, recorded
 
 MAGICS = {magic.name: magic for magic in all_magics()}
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "lora_magic")
-    yield made
-    made.run_line_magic("unload_ext", "lora_magic")
-    InteractiveShell.clear_instance()
 
 
 def listed(shell: InteractiveShell, line: str) -> Any:
