@@ -152,6 +152,8 @@ class PeftBase:
         if self._accelerator is not None:  # takes mixed precision's wrapper off `forward`
             self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)
             self._accelerator = None
+            self._model.__dict__.pop("forward", None)
+            self._model._is_accelerate_prepared = False  # else the next run goes without mixed precision
         self._model.gradient_checkpointing_disable()
         self._drop_input_hooks()
         self._model.zero_grad(set_to_none=True)

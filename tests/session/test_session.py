@@ -117,6 +117,13 @@ def test_one_seed_gives_one_curve_and_another_seed_another(tiny_folder: Path) ->
     assert first.losses != other.losses
 
 
+@pytest.mark.parametrize("bits", [4, 16])
+def test_a_later_run_computes_in_the_same_precision_as_the_first(tiny_folder: Path, bits: int) -> None:
+    session = loaded(tiny_folder, bits=bits, dtype="bfloat16")
+    first, second, third = (trained(session, name, max_steps=3) for name in ("first", "second", "second"))
+    assert first.losses == second.losses == third.losses
+
+
 def test_training_again_under_a_name_never_overwrites_a_run(tiny_folder: Path) -> None:
     session = loaded(tiny_folder)
     first, again = trained(session, "twice"), trained(session, "twice", seed=1)
