@@ -10,6 +10,7 @@ from lora_magic.config.fields import REQUIRED, Config, option
 from lora_magic.errors import LoraError, nearest
 
 TRAIN_ON = ("assistant", "last", "all")
+ROWS = "a file, a folder, a pattern, a notebook variable, an embedded data set or a Hub id (NAME:CONFIG:SPLIT)"
 MAPPED = ("system", "prompt", "completion", "messages", "text")
 
 
@@ -17,12 +18,7 @@ MAPPED = ("system", "prompt", "completion", "messages", "text")
 class DataOptions(Config):
     """Where the rows are, what their columns mean, and how they become tokens."""
 
-    data: Any = option(
-        REQUIRED,
-        "a file, a folder, a pattern, a notebook variable, an embedded data set or a Hub id (NAME:CONFIG:SPLIT)",
-        metavar="X",
-        offers="data",
-    )
+    data: Any = option(REQUIRED, ROWS, metavar="X", offers="data")
     map: str | None = option(
         None,
         "which column is what, where it is not found by itself: " + "|".join(MAPPED) + "=COLUMN",
@@ -78,13 +74,7 @@ def _known() -> str:
 class DataConfig(DataOptions):
     """Which rows to look at, as which model reads them, and whether to clean them."""
 
-    data: Any = option(
-        REQUIRED,
-        "a file, a folder, a pattern, a notebook variable, an embedded data set or a Hub id (NAME:CONFIG:SPLIT)",
-        metavar="X",
-        positional=True,
-        offers="data",
-    )
+    data: Any = option(REQUIRED, ROWS, metavar="X", positional=True, offers="data")
     model: str | None = option(
         None, "whose tokenizer and template count (the loaded base's, else demo's)", metavar="MODEL", offers="model"
     )

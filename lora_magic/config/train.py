@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lora_magic.config.data import DataOptions
+from lora_magic.config.data import ROWS, DataOptions
 from lora_magic.config.fields import option
 from lora_magic.errors import LoraError
 
@@ -28,12 +28,7 @@ class TrainConfig(DataOptions):
     """One run: data, adapter, optimiser, length and checks."""
 
     name: str = option("default", "the adapter's name", metavar="NAME", positional=True)
-    data: Any = option(
-        None,
-        "a file, a folder, a pattern, a notebook variable, an embedded data set or a Hub id (NAME:CONFIG:SPLIT)",
-        metavar="X",
-        offers="data",
-    )
+    data: Any = option(None, ROWS, metavar="X", offers="data")
     rank: int = option(8, "rank of the update", low=1, high=4096)
     alpha: float | None = option(None, "scale of the update (2 x rank unless given)", above=0)
     dropout: float = option(0.0, "share of the adapter's inputs dropped while training", low=0, high=0.95)

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.display import series, theme
+from lora_magic.display.palette import with_palette
 from lora_magic.display.series import Series
 
 if TYPE_CHECKING:
@@ -38,17 +39,7 @@ def curve_png(data: TrainResult | Series) -> bytes:
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_DPI, transparent=True)
-    return _with_palette(file)
-
-
-def _with_palette(png: io.BytesIO) -> bytes:
-    """The picture with 64 colours and strengths, about a third of the size."""
-    from PIL import Image
-
-    image = Image.open(png).quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    return with_palette(file, 64)
 
 
 def _lines(axes: Any, data: Series) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.display import series, theme
+from lora_magic.display.palette import with_palette
 from lora_magic.display.series import Points
 from lora_magic.display.text_curve import Grid
 
@@ -134,17 +135,7 @@ def runs_png(shown: Sequence[Curve]) -> bytes:
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100 * theme.DENSITY, transparent=True)
-    return _with_palette(file)
-
-
-def _with_palette(png: io.BytesIO) -> bytes:
-    """The picture with 160 colours and strengths, less than half the size."""
-    from PIL import Image
-
-    image = Image.open(png).quantize(160, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    return with_palette(file, 160)
 
 
 def _ink(place: int) -> tuple[float, float, float]:

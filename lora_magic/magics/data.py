@@ -11,7 +11,19 @@ from lora_magic.errors import LoraError
 from lora_magic.magics.magic import Magic
 
 
-class LoraData(Magic):
+class TakesExamples(Magic):
+    """A magic whose cell holds settings in YAML or examples as JSON Lines."""
+
+    takes_body: ClassVar[bool] = True
+
+    def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Settings, or the examples as data."""
+        if not holds_examples(body):
+            return self.config_class.by_field(settings(body))
+        return {"data": _examples_of(body, given)}
+
+
+class LoraData(TakesExamples):
     """Show what a run would make of some rows; the body holds settings in YAML or examples as JSON Lines."""
 
     name: ClassVar[str] = "lora_data"
@@ -21,16 +33,9 @@ class LoraData(Magic):
         "is wrong with them. Takes the options of %%lora_train that concern data."
     )
     example: ClassVar[str] = "%lora_data demo-json"
-    takes_body: ClassVar[bool] = True
-
-    def from_body(self, body: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Settings, or the examples as data."""
-        if not holds_examples(body):
-            return self.config_class.by_field(settings(body))
-        return {"data": examples_of(body, given)}
 
 
-def examples_of(body: str, given: dict[str, Any]) -> Any:
+def _examples_of(body: str, given: dict[str, Any]) -> Any:
     """The examples in a cell's body as a source of rows.
 
     Raises:
