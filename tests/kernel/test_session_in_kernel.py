@@ -9,10 +9,22 @@ from tests.kernel.kernels import Kernel
 from tests.models import rows
 
 TENSORS = """
-import gc, torch
-gc.collect()
-print("tensors:", sum(p.numel() for p in gc.get_objects() if isinstance(p, torch.nn.Parameter)))
+def alive(holders):
+    import collections, gc, torch
+    gc.collect()
+    weights = [p for p in gc.get_objects() if isinstance(p, torch.nn.Parameter)]
+    if holders:
+        return [(p.shape, [repr(r)[:80] for r in gc.get_referrers(p) if r is not weights]) for p in weights]
+    count = collections.Counter((type(p).__name__, tuple(p.shape), str(p.dtype), str(p.device)) for p in weights)
+    return sorted(count.items())
+print("weights:", alive(holders=False))
 """
+CHANCES = 5
+
+
+def weights_alive(kernel: Kernel) -> str:
+    """Every weight that some object of the kernel still holds, counted by kind and shape."""
+    return kernel.run(TENSORS).stream.partition("weights: ")[2]
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +73,18 @@ def test_an_error_is_one_line_fails_the_cell_and_keeps_no_tensor(kernel: Kernel)
 
 def test_loading_again_frees_the_old_model(kernel: Kernel, tiny_folder: Path) -> None:
     kernel.run(f'%lora_load "{tiny_folder}"')
-    before = kernel.run(TENSORS).stream
+    before = weights_alive(kernel)
     kernel.run("%lora_train one --data rows --max-steps 2")
     kernel.run("%lora_compare --rows 2 --max-new-tokens 4")
     kernel.run("_, Out")
     kernel.run("%lora_train two --data rows --max-steps 2 --lr 9.9", when=r"step", then=lambda: None)
     kernel.run("%lora_train bad --data rows --target nonsense")
-    kernel.run(f'%lora_load "{tiny_folder}"')
-    assert kernel.run(TENSORS).stream == before
+    # The stack's threads may let go of a tensor a moment later: what loading again and again does not free is a leak.
+    for _ in range(CHANCES):
+        kernel.run(f'%lora_load "{tiny_folder}"')
+        if weights_alive(kernel) == before:
+            return
+    pytest.fail(kernel.run("print(alive(holders=True))").stream)
 
 
 def test_a_result_is_short_below_its_picture_and_full_later(kernel: Kernel) -> None:
