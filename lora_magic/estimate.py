@@ -81,6 +81,7 @@ class Estimate:
         cost: of the run in the price's currency, None without a price or a length.
         choice: the plan.
         alternatives: runners-up, fastest first.
+        back_off: what to turn to when memory runs out all the same, each smaller than the one before.
         otherwise: what 16-bit LoRA and full fine-tuning would take.
         reasons: why this plan, a sentence each.
         lower: what to lower where nothing fits, a sentence each.
@@ -100,6 +101,7 @@ class Estimate:
     cost: float | None
     choice: Choice
     alternatives: tuple[Alternative, ...] = ()
+    back_off: tuple[Choice, ...] = ()
     otherwise: tuple[Alternative, ...] = ()
     reasons: tuple[str, ...] = ()
     lower: tuple[str, ...] = ()

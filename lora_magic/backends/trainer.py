@@ -1,12 +1,14 @@
-"""trl's SFTTrainer as the training shell: our order of rows, exact held-out loss, no metrics nobody asked for."""
+"""trl's SFTTrainer as the training shell: our order of rows, our steps, no metrics nobody asked for."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
+from lora_magic.dataset.collate import StepRows
 from lora_magic.dataset.order import epoch_order
 
 
@@ -44,35 +46,44 @@ def learning_rate_share(step: int, steps: int, warmup: int, kind: str) -> float:
     return max(0.0, 1.0 - done if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
+class Stepper(Protocol):
+    """Computes steps and losses in place of a trainer."""
+
+    def step(self, trainer: Any, model: Any, rows: StepRows) -> Any:
+        """Leave the step's gradients on the model; the mean loss a trained token, a scalar tensor."""
+
+    def measure(self, trainer: Any, model: Any, rows: StepRows) -> tuple[float, int]:
+        """Summed loss in nats of rows that are not trained on, and the number of their trained tokens."""
+
+
 def trainer_class(stack: SimpleNamespace) -> type[Any]:
     """A subclass of the stack's SFTTrainer for rows that carry their own labels."""
     torch, transformers = stack.torch, stack.transformers
 
     class LabelledTrainer(stack.SFTTrainer):  # type: ignore[name-defined]
-        """Trains on `input_ids` and `labels` as given.
+        """Takes a step's rows at once and leaves to `stepper` how they are computed."""
 
-        `tokens_seen` counts input tokens without padding, for the rate that the user sees.
-        """
-
-        tokens_seen: Any = 0
-        _held_out: Any = None
+        stepper: Stepper
+        control: Any
 
         def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
             return EpochOrder(len(train_dataset or self.train_dataset), self.args.seed)
 
-        def compute_loss(
-            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
+        def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:
+            """One batch is a whole step; its trained tokens are counted where it is cut."""
+            return list(itertools.islice(epoch_iterator, num_batches)), None
+
+        def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+            """One optimiser step's gradients."""
+            return self.stepper.step(self, model, inputs["rows"])
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             """Mean loss a trained token; trl's extra entropy and accuracy over all logits are left out."""
-            inputs = {k: v for k, v in inputs.items() if not k.startswith("_")} | {"use_cache": False}
-            result = transformers.Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
-            if model.training:
-                self.tokens_seen = self.tokens_seen + inputs["attention_mask"].sum()
-            elif self._held_out is not None:
-                trained = (inputs["labels"][:, 1:] != -100).sum()
-                loss = result[0] if return_outputs else result
-                self._held_out += torch.stack([loss.detach().double() * trained, trained.double()]).cpu()
-            return result
+            return transformers.Trainer.compute_loss(self, model, {**inputs, "use_cache": False}, *args, **kwargs)
+
+        def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+            """Counted by nobody."""
+            return 0
 
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             """A warm-up that learns from its first step on, where transformers' first step has rate 0."""
@@ -83,26 +94,27 @@ def trainer_class(stack: SimpleNamespace) -> type[Any]:
             self._created_lr_scheduler = True
             return self.lr_scheduler
 
-        def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-            """transformers' loop, its mean of batch means replaced by the mean over all trained tokens.
+        def evaluation_loop(
+            self, dataloader: Any, description: str, *_: Any, metric_key_prefix: str = "eval", **__: Any
+        ) -> Any:
+            """The mean over all trained tokens of the held-out rows.
 
-            Its data loader draws a random number; put back, so that measuring never changes what is learned.
+            A data loader draws a random number; put back, so that measuring never changes what is learned.
             """
-            self._held_out = torch.zeros(2, dtype=torch.float64)
-            try:
-                with torch.random.fork_rng():
-                    output = super().evaluation_loop(*args, **kwargs)
-                total, count = self._held_out.tolist()
-            finally:
-                self._held_out = None
-            prefix = kwargs.get("metric_key_prefix", "eval")
-            output.metrics[f"{prefix}_loss"] = total / max(count, 1.0)
-            return output
+            total, count, rows = 0.0, 0, 0
+            self.model.eval()
+            with torch.random.fork_rng():
+                for inputs in dataloader:
+                    nats, trained = self.stepper.measure(self, self.model, inputs["rows"])
+                    total, count, rows = total + nats, count + trained, rows + len(inputs["rows"])
+                    self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+            metrics = {f"{metric_key_prefix}_loss": total / max(count, 1)}
+            return transformers.trainer_utils.EvalLoopOutput(None, None, metrics, rows)
 
     return LabelledTrainer
 
 
-def build_trainer(stack: SimpleNamespace, model: Any, tokenizer: Any, **parts: Any) -> Any:
+def build_trainer(stack: SimpleNamespace, model: Any, tokenizer: Any, stepper: Stepper, **parts: Any) -> Any:
     """A trainer whose trainable weights are exactly the model's own, in float32.
 
     trl casts the adapter of a 4-bit model to bfloat16: that rounds its start, and float16's gradient scaler
@@ -110,10 +122,12 @@ def build_trainer(stack: SimpleNamespace, model: Any, tokenizer: Any, **parts: A
 
     Args:
         model: a PeftModel with the adapter to train active.
+        stepper: computes its steps.
         parts: args, train_dataset, eval_dataset, data_collator and callbacks, as SFTTrainer takes them.
     """
     kept = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
     trainer = trainer_class(stack)(model=model, processing_class=tokenizer, **parts)
+    trainer.stepper = stepper
     for parameter, value in kept:
         parameter.data = value.float()
     trainer.remove_callback(stack.transformers.trainer_callback.PrinterCallback)

@@ -12,6 +12,7 @@ from lora_magic.backends.adapters import PeftBase
 from lora_magic.backends.base import BaseFacts, Phases
 from lora_magic.backends.fetch import config_json, local_folder
 from lora_magic.backends.fused import Fused, adapted_layers, alone
+from lora_magic.backends.room import check_room
 from lora_magic.backends.stack import check_bitsandbytes, silence_unsloth
 from lora_magic.backends.weights import (
     base_facts,
@@ -25,8 +26,8 @@ from lora_magic.config import LoadConfig
 from lora_magic.errors import LoraError
 from lora_magic.planning.hardware import Hardware, compute_dtype, detect
 
-# Its checkpointing keeps what it must in the machine's memory; for short rows it takes plain recomputing itself.
-OFFLOADED = "unsloth"
+# Its own keeps block inputs in the machine's memory; for models of short rows it takes plain recomputing itself.
+CHECKPOINTING: dict[str, str | bool] = {"off": False, "on": True, "offload": "unsloth"}
 # What writes into the base's embeddings: (module, function).
 OVERWRITING = (
     ("unsloth.tokenizer_utils", "zero_pad_embedding_rows"),
@@ -49,6 +50,7 @@ def load(stack: SimpleNamespace, config: LoadConfig, path: str, phases: Phases, 
     """
     hardware = detect()
     bits, bits_reason = choose_bits(config, path, hardware)
+    check_room(path, config, hardware, bits)
     dtype, dtype_reason = compute_dtype(hardware, config.dtype, bits)
     if bits == 4:
         check_bitsandbytes(stack)
@@ -150,12 +152,25 @@ class UnslothBase(PeftBase):
             for layer in adapted_layers(self._model):
                 layer.enable_adapters(key in layer.lora_A)
 
-    def _about_to_train(self, key: str, args: Any) -> None:
+    def _about_to_train(self, key: str) -> None:
         if not _datasets().are_progress_bars_disabled():  # its trainer looks all held-out rows through
             _datasets().disable_progress_bars()
             self._bars = True
-        self._fit(key, OFFLOADED if args.gradient_checkpointing else False)
+        self._fit(key, False)
         self._switched(key)
+
+    def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
+        """Have the next training steps recompute activations; between steps compiled functions may give up, too."""
+        super().recompute(key, checkpointing, kept)
+        settle_compiled()
+
+    def _recompute(self, key: str, checkpointing: str) -> None:
+        wanted = CHECKPOINTING[checkpointing]
+        self._fit(key, wanted)
+        self._switched(key)
+        self._fast.for_training(self._model, use_gradient_checkpointing=self._checkpoint(wanted))
+        if not wanted:
+            self._drop_input_hooks()
 
     def _fit(self, key: str, checkpointing: str | bool) -> None:
         """Have Unsloth fit its kernels to the adapter `key`, and its way of checkpointing to the run."""
@@ -190,6 +205,15 @@ class UnslothBase(PeftBase):
             own.pop("accelerator_scaler", None)
             for name in [name for name in own if name.startswith("paged_attention")]:
                 del own[name]
+
+
+def settle_compiled() -> None:
+    """Have functions that were compiled too often run plainly from here on, which Unsloth puts off to between steps."""
+    try:
+        from unsloth_zoo.temporary_patches.utils import apply_pending_eager_fallbacks
+    except ImportError:
+        return
+    apply_pending_eager_fallbacks()
 
 
 def _datasets() -> Any:

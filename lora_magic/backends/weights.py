@@ -9,8 +9,10 @@ from typing import Any
 
 from lora_magic.backends.base import BaseFacts, Phases
 from lora_magic.backends.fetch import stored_quantisation, weight_bytes
+from lora_magic.backends.room import family
 from lora_magic.config import LoadConfig
 from lora_magic.errors import LoraError
+from lora_magic.planning.architecture import Architecture, read
 from lora_magic.planning.hardware import Hardware, compute_dtype
 
 SIXTEEN_BIT_SHARE = 0.4
@@ -47,13 +49,14 @@ def load_model(
     Raises:
         LoraError: weights that cannot be read, do not fit, or whose architecture needs code of its own.
     """
-    dtype = getattr(stack.torch, compute_dtype(hardware, config.dtype, bits)[0])
+    dtype = getattr(stack.torch, compute_dtype(hardware, config.dtype, bits, family(path, config))[0])
     plain = stored_quantisation(path, config) is None
     quantised = {"quantization_config": _quantisation(stack, bits, dtype)} if plain and bits in (4, 8) else {}
     try:
         with phases.phase("weights"), weight_progress(stack, phases):
             model = stack.transformers.AutoModelForCausalLM.from_pretrained(
                 path, revision=config.revision, trust_remote_code=config.trust_remote_code, use_safetensors=True,
+                local_files_only=not config.trust_remote_code,
                 dtype=dtype, device_map={"": 0 if hardware.kind == "cuda" else "cpu"}, **quantised,
             )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, stack.safetensors_error) as error:
@@ -71,7 +74,8 @@ def load_tokenizer(stack: SimpleNamespace, config: LoadConfig, path: str) -> Any
     """
     try:
         tokenizer = stack.transformers.AutoTokenizer.from_pretrained(
-            path, revision=config.revision, trust_remote_code=config.trust_remote_code
+            path, revision=config.revision, trust_remote_code=config.trust_remote_code,
+            local_files_only=not config.trust_remote_code,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise explained(config, error) from None
@@ -127,7 +131,15 @@ def base_facts(
         architecture=type(model).__name__, backend=backend, hardware=hardware, bits=bits, dtype=dtype[0],
         dtype_reason=dtype[1], reasons=tuple(reasons), parameters=unpacked_parameters(model),
         memory_bytes=model.get_memory_footprint(), max_length=min(config.max_length, longest),
+        shapes=_shapes(model),
     )  # fmt: skip
+
+
+def _shapes(model: Any) -> Architecture | None:
+    try:
+        return read(model.config.to_dict())
+    except (LoraError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def explained(config: LoadConfig, error: Exception) -> LoraError:

@@ -51,7 +51,10 @@ class TrainConfig(DataOptions):
     max_steps: int | None = option(None, "optimiser steps, in place of epochs", low=1, high=10_000_000)
     batch: int = option(8, "examples in an optimiser step", low=1, high=65_536)
     micro_batch: int | None = option(None, "examples computed at once (chosen unless given)", low=1)
-    checkpointing: str = option("auto", "recompute activations to save memory", choices=("auto", "on", "off"))
+    checkpointing: str = option(
+        "auto", "recompute activations to save memory; offload also moves block inputs to the machine's",
+        choices=("auto", "off", "some", "on", "offload"),
+    )  # fmt: skip
     eval_every: int | None = option(None, "steps between held-out losses (six a run unless given)", low=1)
     early_stop: int | None = option(
         None, "stop after N held-out losses without a better one, and keep the best adapter", metavar="N", low=1

@@ -73,6 +73,13 @@ class FlatRows(Sequence[Row]):
         tokens = self.tokens[place]
         return Row(tokens.tolist(), np.where(self.trained[place], tokens, MASKED).tolist())
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        import numpy as np
+
+        return np.diff(self.offsets)
+
     def labels(self) -> NDArray[np.int32]:
         """The labels of all rows, one row after the other, as `tokens` has the tokens."""
         import numpy as np

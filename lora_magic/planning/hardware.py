@@ -49,15 +49,23 @@ def detect() -> Hardware:
     return Hardware("cpu", "CPU", (0, 0), memory.total, memory.available, cores)
 
 
-def compute_dtype(hardware: Hardware, wanted: str, bits: int) -> tuple[str, str]:
+OVERFLOWING = (
+    "embedding_gemma", "gemma3", "gemma4", "glm4_moe", "gpt_oss", "qwen3_5", "qwen3_moe",
+)  # fmt: skip
+"""Beginnings of the families whose activations or gradients overflow in float16 (Unsloth 2026.10.9 lists them so)."""
+
+
+def compute_dtype(hardware: Hardware, wanted: str, bits: int, family: str = "") -> tuple[str, str]:
     """What to compute in, and why.
 
     A card's capability decides: bfloat16 arithmetic needs 8.0 (Ampere), whatever a driver reports of
-    emulation. On a CPU 4- and 8-bit weights are computed with in float32, which every CPU does well.
+    emulation. On a CPU 4- and 8-bit weights are computed with in float32, which every CPU does well, and so are
+    families that overflow in float16 on a card that has nothing else of 16 bits.
 
     Args:
         wanted: "auto" or a dtype's name.
         bits: a weight, which decides on a CPU.
+        family: config.json's `model_type`.
 
     Returns:
         The dtype's name and the reason in a few words.
@@ -70,6 +78,8 @@ def compute_dtype(hardware: Hardware, wanted: str, bits: int) -> tuple[str, str]
         return ("bfloat16", "16 bits a weight") if bits == 16 else ("float32", "CPU")
     if hardware.capability >= (8, 0):
         return "bfloat16", f"{hardware.short}: has bfloat16"
+    if family.startswith(OVERFLOWING):
+        return "float32", f"{family} overflows in float16, and {hardware.short} has no bfloat16"
     return "float16", f"{hardware.short}: no bfloat16"
 
 

@@ -28,20 +28,27 @@ class Here:
         card: with the figures of its kind; where there are none, with a T4's rates.
         free_gib: what a run could allocate and have for its context, this process's own share included.
         known: there are figures for it.
+        flash: torch may use flash attention where the card has it.
     """
 
     card: Card
     free_gib: float
     known: bool
+    flash: bool = True
 
 
 def card_here() -> Here | None:
-    """The first visible card, or None. torch is asked where it runs on the card already, else nvidia-smi."""
+    """The first visible card, or None; a share of it where this process holds torch's allocator to one.
+
+    torch is asked where it runs on the card already, else nvidia-smi.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         found = detect()
-        free = (found.free_bytes + torch.cuda.memory_reserved()) / 2**30
-        return described(found.name, found.total_bytes / 2**30, free, found.capability, has_context=True)
+        total = torch.cuda.get_per_process_memory_fraction() * found.total_bytes / 2**30
+        free = min(total, (found.free_bytes + torch.cuda.memory_reserved()) / 2**30)
+        here = described(found.name, total, free, found.capability, has_context=True)
+        return replace(here, flash=torch.backends.cuda.flash_sdp_enabled())
     told = _nvidia_smi()
     fields = [field.strip() for field in told.split(",")]
     try:

@@ -23,6 +23,8 @@ HEADROOM = 1.25
 PADDING = 0.43
 """Rows of n are padded to 1 + 0.43 ln(n) times their mean length, where lengths are lognormal with a spread of 0.5."""
 RUNNERS_UP = 4
+BACKED_OFF = 0.85
+"""After running out of memory, the next plan takes at most this share of the one before."""
 KINDS = ("off", "some", "on", "offload")
 
 
@@ -40,6 +42,7 @@ class Wanted:
         optimizer: as `%%lora_train --optimizer`.
         backend: "unsloth" or "transformers"; the latter pads rows and has no offload.
         full: train every weight.
+        flash: flash attention may be used where the card has it.
     """
 
     batch: int
@@ -53,6 +56,7 @@ class Wanted:
     optimizer: str | None
     backend: str
     full: bool = False
+    flash: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def choose(
     optimizer: str | None = None,
     backend: str = "unsloth",
     free_gib: float | None = None,
+    flash: bool = True,
     rows: int | None = None,
     epochs: float = 3.0,
     steps: int | None = None,
@@ -102,6 +107,7 @@ def choose(
         bits: a weight. rank, target: of the adapter.
         backend: "unsloth" or "transformers".
         free_gib: what is free on the card now, where another process may be using it.
+        flash: flash attention may be used where the card has it.
         rows, epochs: the run's length, or `steps`.
         price_an_hour: of the card, in any currency.
 
@@ -113,6 +119,7 @@ def choose(
         Wanted(
             batch, micro_batch, {"auto": None, "unsloth": "offload"}.get(str(checkpointing), checkpointing),
             min(mean, longest), longest, bits, rank, target, None if optimizer == "auto" else optimizer, backend,
+            flash=flash,
         )
     )  # fmt: skip
     room = _room(card, free_gib)
@@ -128,6 +135,7 @@ def choose(
         seconds=seconds, seconds_a_step=best.seconds, steps=count,
         cost=seconds / 3600 * price_an_hour if price_an_hour is not None and count is not None else None,
         choice=best.choice, alternatives=_runners_up(ranked, room),
+        back_off=_back_off(architecture, card, wanted, best),
         otherwise=_otherwise(architecture, card, wanted, room),
         reasons=_reasons(best, ranked, wanted, room), lower=() if fits else _lower(architecture, card, wanted, room),
         basis=_basis(architecture, card, tokens_per_row is None, mean),
@@ -167,7 +175,7 @@ def _ranked(architecture: Architecture, card: Card, wanted: Wanted, room: float)
 def _settings(architecture: Architecture, card: Card, wanted: Wanted) -> Iterator[tuple[int, Setting]]:
     """Every way to compute a step that `wanted` leaves open, each with its micro-batch."""
     attention = "efficient"
-    if card.capability >= (8, 0):
+    if card.capability >= (8, 0) and wanted.flash:
         attention = "flash"
     elif architecture.capped:
         attention = "math"
@@ -213,6 +221,19 @@ def _candidate(architecture: Architecture, card: Card, wanted: Wanted, sized: tu
         setting.optimizer, setting.attention, setting.bits, setting.backend,
     )  # fmt: skip
     return _Candidate(choice, parts(architecture, setting), time.total)
+
+
+def _back_off(architecture: Architecture, card: Card, wanted: Wanted, best: _Candidate) -> tuple[Choice, ...]:
+    """The fastest that takes less by a margin, again and again; the optimiser stays, since its states do."""
+    free = replace(wanted, micro_batch=None, checkpointing=None, optimizer=best.choice.optimizer)
+    others = [_candidate(architecture, card, free, sized) for sized in _settings(architecture, card, free)]
+    chain = [best]
+    while smaller := [c for c in others if c.peak <= BACKED_OFF * chain[-1].peak]:
+        chain.append(min(smaller, key=lambda c: c.order))
+    least = min(others, key=lambda c: (c.peak, c.order))
+    if least.peak < chain[-1].peak:
+        chain.append(least)
+    return tuple(c.choice for c in chain[1:])
 
 
 def _alternative(name: str, candidate: _Candidate, room: float) -> Alternative:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from lora_magic.errors import LoraError
 from lora_magic.events import Evaluated, Event, Stepped
 from lora_magic.training.best import Best
 from lora_magic.training.interrupt import Interrupt
@@ -67,10 +65,6 @@ class Bridge:
         """Starts the step's clock."""
         self._clock = self._clock or time.monotonic()
 
-    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Between micro-batches a stop drops the step that is not finished."""
-        self._interrupt.safe_point()
-
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Measuring can stop anywhere."""
         self._interrupt.safe_point()
@@ -92,7 +86,7 @@ class Bridge:
         """One step is done."""
         if not logs or "loss" not in logs or "learning_rate" not in logs:
             return
-        now, seen = time.monotonic(), int(self.trainer.tokens_seen)
+        now, seen = time.monotonic(), self.trainer.stepper.tokens_seen
         took, tokens = max(now - self._clock, 1e-9), seen - self._tokens
         self._clock, self._tokens = now, seen
         norm = logs.get("grad_norm")
@@ -103,7 +97,6 @@ class Bridge:
         )  # fmt: skip
         self._progressed.steps.append(step)
         self._emit(step)
-        _finite(step)
         self._interrupt.release()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
@@ -120,11 +113,3 @@ class Bridge:
 def bridge(stack: SimpleNamespace, *args: Any) -> Any:
     """A `Bridge` (which takes `args`) that is one of transformers' callbacks."""
     return type("TrainingCallback", (Bridge, stack.transformers.TrainerCallback), {})(*args)
-
-
-def _finite(step: Stepped) -> None:
-    if not math.isfinite(step.loss):
-        raise LoraError(
-            f"The loss is {step.loss} at step {step.step}, so the adapter is broken from there on.",
-            f"Lower --lr (it was {step.learning_rate:g} in this step), or check the rows.",
-        )

@@ -12,19 +12,22 @@ from typing import Any
 from lora_magic.backends.base import Base
 from lora_magic.backends.stack import import_stack
 from lora_magic.config import TrainConfig
-from lora_magic.dataset.collate import Collator
+from lora_magic.dataset.collate import StepRows, gather
 from lora_magic.dataset.prepare import Prepared
 from lora_magic.dataset.tokens import Tokenised
 from lora_magic.errors import Interrupted
-from lora_magic.events import Event
+from lora_magic.events import Event, Recovered
 from lora_magic.planning.hardware import used_gib
-from lora_magic.planning.micro_batches import Plan
+from lora_magic.planning.run_plan import Plan
 from lora_magic.seeding import seeded
 from lora_magic.training.best import Best
 from lora_magic.training.callback import Progressed, bridge
 from lora_magic.training.interrupt import Interrupt, Stopped
+from lora_magic.training.stepper import Stepper, largest
 
 EVALUATIONS = 6
+MEASURED_AT_ONCE = 32
+"""Held-out rows that are sorted by length together; how many are computed at once is the plan's."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,16 @@ def arguments(config: TrainConfig, length: Schedule, plan: Plan, base: Base, fol
     facts = base.facts
     on_gpu = facts.hardware.kind == "cuda"
     made = import_stack().SFTConfig(
-        output_dir=str(folder), per_device_train_batch_size=plan.micro_batch,
-        per_device_eval_batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation,
+        output_dir=str(folder), per_device_train_batch_size=plan.batch, per_device_eval_batch_size=MEASURED_AT_ONCE,
+        gradient_accumulation_steps=1,
         max_steps=length.steps, learning_rate=config.lr, lr_scheduler_type=config.scheduler,
         warmup_steps=length.warmup, optim=plan.optimizer, weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm, seed=config.seed, data_seed=config.seed, use_cpu=not on_gpu,
         fp16=on_gpu and facts.dtype == "float16", bf16=facts.dtype == "bfloat16",
-        gradient_checkpointing=plan.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False},
+        gradient_checkpointing=False,
         eval_strategy="steps" if length.eval_every else "no", eval_steps=length.eval_every or None,
         eval_on_start=bool(length.eval_every), logging_steps=1, logging_nan_inf_filter=False, save_strategy="no",
-        report_to="none", disable_tqdm=True, dataloader_pin_memory=on_gpu, remove_unused_columns=False,
+        report_to="none", disable_tqdm=True, dataloader_pin_memory=False, remove_unused_columns=False,
         max_length=None, packing=False, loss_type="nll", dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     made._n_gpu = min(made.n_gpu, 1)  # the base lives on one card, however many are visible
@@ -103,10 +106,15 @@ def run(
     try:
         with Interrupt() as interrupt, seeded(config.seed):
             callback = bridge(import_stack(), progressed, emit, interrupt, best, lambda: used_gib(base.facts.hardware))
+            rows = _dataset(prepared.training)
+            stepper = Stepper(
+                base, key, plan, lambda what: emit(Recovered(progressed.last_step + 1, what)), interrupt.safe_point,
+                _probe(base, plan, prepared.training, rows),
+            )  # fmt: skip
             trainer = base.trainer(
-                key, args=arguments(config, length, plan, base, folder), train_dataset=_dataset(prepared.training),
+                key, args=arguments(config, length, plan, base, folder), train_dataset=rows,
                 eval_dataset=_dataset(prepared.held_out) if length.eval_every else None,
-                data_collator=Collator(base.tokenizer.pad_token_id), callbacks=[callback],
+                data_collator=gather, callbacks=[callback], stepper=stepper,
             )  # fmt: skip
             callback.trainer = trainer
             trainer.train()
@@ -121,6 +129,13 @@ def run(
     if progressed.reason == "interrupted" and progressed.last_step == length.steps:
         progressed.reason = "completed"
     return best
+
+
+def _probe(base: Base, plan: Plan, tokens: Tokenised, rows: Any) -> StepRows | None:
+    """Rows that fill a pass; None on a CPU, where a process that runs out of memory is not asked."""
+    if base.facts.hardware.kind == "cpu":
+        return None
+    return StepRows([rows[i] for i in largest(tokens.rows.lengths.tolist(), plan.ways[0], plan.batch)])
 
 
 def _dataset(tokens: Tokenised | None) -> Any:

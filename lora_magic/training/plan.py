@@ -71,6 +71,7 @@ def plan(
         "batch": config.batch, "micro_batch": config.micro_batch, "checkpointing": config.checkpointing,
         "tokens_per_row": rows.mean, "longest": rows.longest, "rank": config.rank, "target": config.target,
         "optimizer": config.optimizer, "backend": backend, "free_gib": here.free_gib if here else None,
+        "flash": here.flash if here else True,
         "rows": rows.count, "epochs": config.epochs, "steps": config.max_steps, "price_an_hour": config.price,
     }  # fmt: skip
     made = choose(shapes, on, bits=bits or 16, **asked)

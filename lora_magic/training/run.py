@@ -15,13 +15,14 @@ from lora_magic.demo import DATASETS
 from lora_magic.errors import LoraError
 from lora_magic.events import Event, Finished, Listener, Started
 from lora_magic.files import atomic_file
-from lora_magic.planning.micro_batches import Plan, plan
+from lora_magic.planning.run_plan import Plan, plan
 from lora_magic.results import TrainResult
 from lora_magic.training.best import Best
 from lora_magic.training.callback import Progressed
 from lora_magic.training.loop import Schedule, run, schedule
 from lora_magic.training.record import Record, model_card, new_run_dir
 from lora_magic.training.repeat import keep_rows
+from lora_magic.training.stepper import out_of_memory
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def train(
         report(note)
     if expected_rows and expected_rows != prepared.content_hash:
         report("these are not the rows of that run: they, or what is made of them, have changed since")
-    cut = plan(config, base.facts.hardware)
+    cut = _plan(config, base, prepared)
+    for note in cut.notes:
+        report(note)
     rows, held_out = len(prepared.training.rows), len(prepared.held_out.rows) if prepared.held_out else 0
     length = schedule(config, rows, held_out)
     trainable, total = base.attach(key, config, start)
@@ -120,7 +123,7 @@ def _run(
         best = run(base, key, config, prepared, cut, length, folder, progressed, emit)
     except (Exception, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        told = _memory_problem(error, config, cut) or error
+        told = _memory_problem(error) or error
         why = getattr(told, "problem", "") or f"{type(told).__name__}: {told}"
         emit(Finished(progressed.last_step, progressed.seconds, reason, why))
         if told is error:
@@ -144,12 +147,20 @@ def _run(
     return Trained(result, config, prepared.source.name, prepared.held_out_examples, problem, prepared.template)
 
 
-def _memory_problem(error: BaseException, config: TrainConfig, cut: Plan) -> LoraError | None:
-    if "out of memory" not in str(error).lower():
+def _plan(config: TrainConfig, base: Base, prepared: Prepared) -> Plan:
+    facts, lengths = base.facts, prepared.training.rows.lengths
+    return plan(
+        config, facts.hardware, backend=facts.backend, bits=facts.bits, shapes=facts.shapes,
+        mean=float(lengths.mean()), longest=int(lengths.max()),
+    )  # fmt: skip
+
+
+def _memory_problem(error: BaseException) -> LoraError | None:
+    if isinstance(error, LoraError) or not out_of_memory(error):
         return None
     return LoraError(
-        f"Memory ran out with {cut.micro_batch} rows of up to {config.max_length or 'the model’s'} tokens at once.",
-        "Try --preset memory, a smaller --micro-batch or a smaller --max-length.",
+        "Memory ran out where no other plan helps: something else is using it.",
+        "Free it, or try --preset memory or a smaller --max-length.",
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_magic.dataset.collate import Collator, Features
+from lora_magic.dataset.collate import gather
 from lora_magic.dataset.order import epoch_order
 from lora_magic.dataset.split import split
 from lora_magic.dataset.turns import Example, Turn
@@ -71,21 +71,28 @@ def test_epoch_order() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=6), step=st.sampled_from([None, 1, 8]))
-def test_collator(lengths: list[int], step: int | None) -> None:
-    import torch
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=6), data=st.data())
+def test_rows_lie_in_a_rectangle_or_end_to_end(lengths: list[int], data: st.DataObject) -> None:
+    numbers = iter(range(1, 1000))
+    made = [[next(numbers) for _ in range(n)] for n in lengths]
+    masked = [[-100 if i % 3 == 1 else token for i, token in enumerate(ids)] for ids in made]
+    step = gather([{"input_ids": ids, "labels": labels} for ids, labels in zip(made, masked, strict=True)])["rows"]
+    chosen = data.draw(st.lists(st.sampled_from(range(len(lengths))), min_size=1, unique=True))
+    ids = [token for i in chosen for token in made[i]]
+    labels = [label for i in chosen for label in (-100, *masked[i][1:])]
 
-    rows: list[Features] = [{"input_ids": list(range(1, n + 1)), "labels": [-100] * (n - 1) + [n]} for n in lengths]
-    batch = Collator(0, step)(rows)
-    longest = max(lengths)
-    width = longest if not step else -(-longest // step) * step
-    assert set(batch) == {"input_ids", "labels", "attention_mask"}
-    assert all(value.shape == (len(rows), width) and value.dtype == torch.int64 for value in batch.values())
-    for i, row in enumerate(rows):
-        n = lengths[i]
-        assert batch["input_ids"][i].tolist() == row["input_ids"] + [0] * (width - n)
-        assert batch["labels"][i].tolist() == row["labels"] + [-100] * (width - n)
-        assert batch["attention_mask"][i].tolist() == [1] * n + [0] * (width - n)
+    square = step.padded(chosen, 0)
+    whole = square["attention_mask"].bool()
+    assert whole.sum(1).tolist() == [lengths[i] for i in chosen]
+    assert square["input_ids"].shape == (len(chosen), max(lengths[i] for i in chosen))
+    assert square["input_ids"][whole].tolist() == ids and (square["input_ids"][~whole] == 0).all()
+    assert square["labels"][whole].tolist() == labels and (square["labels"][~whole] == -100).all()
+
+    flat = step.end_to_end(chosen)
+    assert flat["input_ids"].tolist() == [ids] and flat["labels"].tolist() == [labels]
+    assert flat["position_ids"].tolist() == [[place for i in chosen for place in range(lengths[i])]]
+    assert flat["packed_seq_lengths"].tolist() == [lengths[i] for i in chosen]
+    assert step.trained(chosen) == sum(label != -100 for label in labels)
 
 
 def test_importing_loads_nothing_heavy() -> None:

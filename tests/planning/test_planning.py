@@ -1,14 +1,21 @@
 """What a machine computes in, and how a step is cut for it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_magic.backends.trainer import learning_rate_share
 from lora_magic.config import TrainConfig
+from lora_magic.planning.architecture import Architecture, read
 from lora_magic.planning.hardware import Hardware, compute_dtype
-from lora_magic.planning.micro_batches import plan
+from lora_magic.planning.here import described
+from lora_magic.planning.memory import Setting, peak
+from lora_magic.planning.passes import passes
+from lora_magic.planning.run_plan import Plan, plan
 from lora_magic.training.loop import schedule
+from tests.planning.configs import LLAMA_3B
 
 T4 = Hardware("cuda", "Tesla T4", (7, 5), 15 * 2**30, 14 * 2**30, 2)
 L4 = Hardware("cuda", "NVIDIA L4", (8, 9), 23 * 2**30, 22 * 2**30, 8)
@@ -30,11 +37,91 @@ def test_capability_decides_the_dtype(machine: Hardware, wanted: str, bits: int,
     assert compute_dtype(machine, wanted, bits) == expected
 
 
-@given(st.integers(1, 200), st.sampled_from([T4, CPU]), st.sampled_from(["standard", "memory", "quality"]))
-def test_micro_batches_always_make_up_the_batch(batch: int, machine: Hardware, preset: str) -> None:
-    cut = plan(TrainConfig(data="x", batch=batch, preset=preset).with_preset(), machine)
-    assert cut.micro_batch * cut.accumulation == batch
-    assert machine is T4 or "8bit" not in cut.optimizer
+def test_families_that_overflow_in_float16_are_computed_in_float32_where_there_is_nothing_else() -> None:
+    assert compute_dtype(T4, "auto", 4, "gemma3_text")[0] == "float32"
+    assert "overflows in float16" in compute_dtype(T4, "auto", 4, "gemma3_text")[1]
+    assert compute_dtype(L4, "auto", 4, "gemma3_text")[0] == "bfloat16"
+    assert compute_dtype(T4, "float16", 4, "gemma3_text") == ("float16", "as asked")
+    assert compute_dtype(T4, "auto", 4, "gemma2")[0] == "float16"
+
+
+def planned(machine: Hardware, shapes: Architecture | None = None, **options: Any) -> Plan:
+    config = TrainConfig(data="x", **options).with_preset()
+    return plan(config, machine, backend="unsloth", bits=4, shapes=shapes, mean=170.0, longest=600)
+
+
+@given(st.integers(1, 200), st.sampled_from(["standard", "memory", "quality"]))
+def test_on_a_cpu_a_plan_is_a_few_rows_at_once_and_ever_fewer(batch: int, preset: str) -> None:
+    made = planned(CPU, batch=batch, preset=preset)
+    rows = [way.rows or 0 for way in made.ways]
+    assert "8bit" not in made.optimizer and made.estimate is None
+    assert rows == sorted(rows, reverse=True) and rows[0] <= 8 and rows[-1] == 1
+    assert {way.checkpointing for way in made.ways} == {"on"} if preset == "memory" else {"off", "on"}
+    assert made.ways[-1].checkpointing == "on" and all(way.padded for way in made.ways)
+
+
+@pytest.fixture
+def a_t4(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = described("Tesla T4", 14.56, 14.4, (7, 5), has_context=True)
+    monkeypatch.setattr("lora_magic.planning.run_plan.card_here", lambda: here)
+
+
+@pytest.mark.usefixtures("a_t4")
+def test_on_a_card_a_plan_fits_and_every_way_after_it_takes_less() -> None:
+    shapes = read(LLAMA_3B)
+    made = planned(T4, shapes)
+    assert made.estimate is not None and made.estimate.fits
+    assert made.ways[0].checkpointing == "off" and made.optimizer == "adamw_8bit"
+    chain = [made.estimate.choice, *made.estimate.back_off]
+    settings = [
+        Setting(c.tokens, min(c.tokens, 600), {"some": "on"}.get(c.checkpointing, c.checkpointing),
+                kept=shapes.layers - c.recomputed if c.checkpointing == "some" else 0,
+                accumulation=c.accumulation, rank=8)
+        for c in chain if not c.offload
+    ]  # fmt: skip
+    sizes = [peak(shapes, setting) for setting in settings]
+    assert sizes == sorted(sizes, reverse=True) and len(chain) == len(made.ways) >= 3
+    assert not any(way.padded for way in made.ways)
+    assert ("planned peak", f"{made.estimate.peak_gib:.1f} of 14.6 GiB") in made.header
+
+
+@pytest.mark.usefixtures("a_t4")
+def test_what_is_pinned_stays_until_memory_runs_out() -> None:
+    made = planned(T4, read(LLAMA_3B), micro_batch=2, checkpointing="on", optimizer="sgd")
+    assert (made.ways[0].rows, made.ways[0].tokens, made.ways[0].checkpointing, made.optimizer) == (
+        2,
+        None,
+        "on",
+        "sgd",
+    )
+    assert ("batch", "2 x 4") in made.header
+    assert len(made.ways) > 1
+
+
+@pytest.mark.usefixtures("a_t4")
+def test_a_model_of_unknown_shapes_gets_a_careful_plan() -> None:
+    made = planned(T4)
+    assert [(way.rows, way.checkpointing) for way in made.ways] == [(2, "on"), (1, "on")]
+
+
+@given(
+    st.lists(st.integers(1, 3000), min_size=1, max_size=40), st.none() | st.integers(1, 5000),
+    st.none() | st.integers(1, 8), st.booleans(),
+)  # fmt: skip
+def test_passes_hold_every_row_once_and_keep_to_what_they_may_hold(
+    lengths: list[int], tokens: int | None, rows: int | None, padded: bool
+) -> None:
+    made = passes(lengths, tokens=tokens, rows=rows, padded=padded)
+    assert sorted(i for part in made for i in part) == list(range(len(lengths)))
+    for part in made:
+        held = max(lengths[i] for i in part) * len(part) if padded else sum(lengths[i] for i in part)
+        assert tokens is None or held <= max(tokens, max(lengths)) or len(part) == 1
+        assert rows is None or len(part) <= rows
+    if tokens is None and rows is None:
+        assert len(made) == 1
+    if not padded and tokens is not None and rows is None:
+        least = -(-sum(lengths) // max(tokens, max(lengths)))
+        assert len(made) <= 2 * least
 
 
 @given(st.integers(1, 5000), st.integers(1, 64), st.floats(0.1, 20), st.integers(0, 256))

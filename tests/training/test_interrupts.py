@@ -65,6 +65,6 @@ def test_a_stopped_run_says_so_in_its_record_and_can_be_followed_by_another(tiny
     stopped = run(session, "stopped", press, max_steps=50)
     lines = [json.loads(line) for line in (stopped.run_dir / "metrics.jsonl").read_text().splitlines()]
     assert (lines[-1]["event"], lines[-1]["reason"]) == ("finished", "interrupted")
-    assert "interrupted after 2 of 50 steps" in (stopped.run_dir / "README.md").read_text()
+    assert "interrupted after 1 of 50 steps" in (stopped.run_dir / "README.md").read_text()
     assert run(session, "next", max_steps=2).reason == "completed"
     assert list(session.adapters) == ["stopped", "next"]

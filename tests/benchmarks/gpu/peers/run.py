@@ -1,6 +1,6 @@
-"""Run peers on the same rows, one process each, keep their lines, and print one table of everything recorded.
+"""Run this project and its peers on the same rows, a process each, keep their lines, and print one table of all lines.
 
-    python -m tests.benchmarks.gpu.peers.run MODEL DATA.jsonl --peers notebook packing trl loop [-- --mask answers …]
+    python -m tests.benchmarks.gpu.peers.run MODEL DATA.jsonl --peers ours notebook packing trl loop [-- --mask …]
     python -m tests.benchmarks.gpu.peers.run --table
 
 What follows `--` goes to every peer. Lines are added to `peers.jsonl` beside this package, or to `--out`; the table
@@ -20,6 +20,8 @@ from typing import Any
 OUT = Path(__file__).parent.parent / "peers.jsonl"
 PACKAGE = "tests.benchmarks.gpu.peers"
 PEERS: dict[str, tuple[str, ...]] = {
+    "ours": (f"{PACKAGE}.lora_magic_run",),
+    "ours-transformers": (f"{PACKAGE}.lora_magic_run", "--backend", "transformers"),
     "notebook": (f"{PACKAGE}.unsloth_notebook",),
     "packing": (f"{PACKAGE}.unsloth_notebook", "--packing"),
     "trl": (f"{PACKAGE}.trl_sft",),
@@ -87,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?")
     parser.add_argument("data", nargs="?")
-    parser.add_argument("--peers", nargs="+", choices=tuple(PEERS), default=["notebook", "trl", "loop"])
+    parser.add_argument("--peers", nargs="+", choices=tuple(PEERS), default=["ours", "notebook", "trl", "loop"])
     parser.add_argument("--table", action="store_true", help="only print what is recorded")
     parser.add_argument("--timeout", type=float, default=240, help="seconds for each peer")
     parser.add_argument("--out", type=Path, default=OUT)
