@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 BROWSER_READY := $(VENV)/.ready-browser
 COLAB := .venv-colab
 COLAB_PINS := tests/kernel/colab.txt
+COLAB_STACK := tests/kernel/colab-stack.txt
 COLAB_READY := $(COLAB)/.ready
 UNSLOTH := .venv-unsloth
 UNSLOTH_READY := $(UNSLOTH)/.ready
@@ -13,12 +14,16 @@ CHROMIUM := /usr/bin/chromium
 PIP := -m pip install --quiet --disable-pip-version-check
 PACKAGES := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 # What depends on Jupyter's versions: the shell's tests, the kernel's, and what is shown in them.
-JUPYTER_TESTS := tests/magics tests/kernel tests/display $(wildcard tests/forms)
+JUPYTER_TESTS := tests/magics tests/kernel tests/display tests/doctor tests/colab $(wildcard tests/forms)
 
-.PHONY: demo test test-colab test-unsloth test-browser test-all lint format clean
+.PHONY: demo notebooks test test-colab test-notebooks test-unsloth test-browser test-all lint format clean
 
 demo: $(READY)
 	$(BIN)/python notebooks/run_demo.py
+
+# Badges and install cells of all notebooks, from the repository's address in pyproject.toml.
+notebooks: $(READY)
+	$(BIN)/python colab/write.py
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -m "not slow and not gpu"
@@ -26,8 +31,15 @@ test: $(READY)
 test-colab: $(COLAB_READY)
 	LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q -m "not slow and not gpu" $(JUPYTER_TESTS)
 
+# The templates to their end on Colab's Jupyter, and what an installation changes on a stock runtime, as a table. On
+# today's Jupyter `make demo` runs the quickstart.
+test-notebooks: $(COLAB_READY)
+	LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q tests/colab/test_templates.py -m slow
+	$(BIN)/python -m pytest -q -s tests/colab -m slow -k "not quickstart"
+
 test-unsloth: $(UNSLOTH_READY)
-	LORA_MAGIC_BACKEND=unsloth $(UNSLOTH)/bin/python -m pytest -q tests/backends/test_contract.py tests/dataset/test_templates.py
+	LORA_MAGIC_BACKEND=unsloth $(UNSLOTH)/bin/python -m pytest -q tests/backends/test_contract.py tests/dataset/test_templates.py \
+		tests/evaluation/test_compare_exact.py
 
 test-browser: $(BROWSER_READY)
 	@test -x $(CHROMIUM) || { echo "$(CHROMIUM) is missing: apt-get install chromium" >&2; exit 1; }
@@ -35,7 +47,7 @@ test-browser: $(BROWSER_READY)
 
 test-all: $(BROWSER_READY) $(COLAB_READY) $(UNSLOTH_READY)
 	$(BIN)/python -m pytest -q -m "not gpu"
-	$(MAKE) test-colab test-unsloth
+	$(MAKE) test-colab test-notebooks test-unsloth
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -58,11 +70,12 @@ $(BROWSER_READY): $(READY)
 	$(BIN)/python $(PIP) --editable ".[dev,browser]"
 	touch $@
 
-# Colab's Jupyter lies in an environment of its own; what is not there, torch first of all, comes from .venv.
-$(COLAB_READY): $(COLAB_PINS) $(READY)
+# Colab's Jupyter, transformers and peft lie in an environment of their own; the rest, torch first, comes from .venv.
+$(COLAB_READY): $(COLAB_PINS) $(COLAB_STACK) $(READY)
 	rm -rf $(COLAB)
 	$(BIN)/python -m venv $(COLAB)
 	$(COLAB)/bin/python $(PIP) --requirement $(COLAB_PINS)
+	$(COLAB)/bin/python $(PIP) --no-deps --requirement $(COLAB_STACK)
 	{ $(BIN)/python $(PACKAGES); pwd; } > "$$($(COLAB)/bin/python $(PACKAGES))/rest.pth"
 	touch $@
 

@@ -11,10 +11,12 @@ from lora_magic.backends.base import Phases
 from lora_magic.config import LoadConfig
 from lora_magic.demo import MODEL_DIR
 from lora_magic.errors import LoraError, nearest
+from lora_magic.hub_token import with_token_if_needed
 
 WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
 WANTED_OF_TOKENIZER = tuple(pattern for pattern in WANTED if "safetensors" not in pattern)
 NAMES = {"demo": MODEL_DIR}
+_AUTHORISE = "set HF_TOKEN, in the environment or among Colab's secrets"
 
 
 def resolve(config: LoadConfig, phases: Phases, *, tokenizer_alone: bool = False) -> str:
@@ -90,14 +92,17 @@ def _download(config: LoadConfig, phases: Phases, wanted: Sequence[str]) -> None
     named = f"{config.model}@{config.revision}" if config.revision else config.model
     try:
         with phases.phase("download"):
-            snapshot_download(
-                config.model, revision=config.revision, allow_patterns=list(wanted), tqdm_class=reporter(phases)
-            )
+            with_token_if_needed(
+                lambda token: snapshot_download(
+                    config.model, revision=config.revision, allow_patterns=list(wanted), tqdm_class=reporter(phases),
+                    token=token,
+                )
+            )  # fmt: skip
     except errors.GatedRepoError:
-        raise LoraError(f"{named} is gated.", "Accept its terms on its page and set HF_TOKEN.") from None
+        raise LoraError(f"{named} is gated.", f"Accept its terms on its page, then {_AUTHORISE}.") from None
     except errors.RepositoryNotFoundError:
         raise LoraError(
-            f"{named} is not on the Hub, or private.", "Check the spelling; set HF_TOKEN if private."
+            f"{named} is not on the Hub, or private.", f"Check the spelling; if it is private, {_AUTHORISE}."
         ) from None
     except errors.RevisionNotFoundError:
         raise LoraError(
@@ -113,6 +118,17 @@ def _download(config: LoadConfig, phases: Phases, wanted: Sequence[str]) -> None
             f"{named} is not on this disk and could not be downloaded ({reason}).",
             "Check the spelling and the network, or give a folder.",
         ) from None
+
+
+def download_adapter(name: str, phases: Phases) -> Path:
+    """The folder of an adapter that lies on the Hub, fetched unless it is on this disk; no pickle is.
+
+    Raises:
+        LoraError: no such repository, no access, no network, or no adapter in it.
+    """
+    config = LoadConfig(name)
+    _download(config, phases, ("adapter_config.json", "adapter_model.safetensors"))
+    return local_folder(name, config)
 
 
 def reporter(phases: Phases) -> Any:

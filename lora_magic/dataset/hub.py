@@ -12,6 +12,7 @@ from typing import Any
 
 from lora_magic.dataset.wording import shown
 from lora_magic.errors import LoraError, nearest
+from lora_magic.hub_token import with_token_if_needed
 
 _PART = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 _ID = re.compile(
@@ -67,14 +68,21 @@ def load(wanted: HubId) -> Any:
             config, split = wanted.parts
         else:
             config, split = _config_or_split(wanted, datasets)
-        made = datasets.load_dataset(wanted.name, config or None)
+        made = _loaded(datasets, wanted.name, config or None)
         if not split:
             return made
         name = split.partition("[")[0]
         if name not in made:
             problem = f'{wanted.name} has no split "{shown(split)}" (it has {", ".join(map(shown, made))}).'
             raise LoraError(problem, nearest(name, list(made)) or f"Write {wanted.name}:CONFIG:SPLIT.")
-        return made[split] if name == split else datasets.load_dataset(wanted.name, config or None, split=split)
+        return made[split] if name == split else _loaded(datasets, wanted.name, config or None, split=split)
+
+
+def _loaded(datasets: Any, *args: Any, **options: Any) -> Any:
+    return with_token_if_needed(
+        lambda token: datasets.load_dataset(*args, token=token, **options),
+        refused=(datasets.exceptions.DatasetNotFoundError,),
+    )
 
 
 def _config_or_split(wanted: HubId, datasets: Any) -> tuple[str, str]:
@@ -82,7 +90,11 @@ def _config_or_split(wanted: HubId, datasets: Any) -> tuple[str, str]:
     if not wanted.parts:
         return "", ""
     part = wanted.parts[0]
-    if "[" not in part and part in datasets.get_dataset_config_names(wanted.name):
+    names = with_token_if_needed(
+        lambda token: datasets.get_dataset_config_names(wanted.name, token=token),
+        refused=(datasets.exceptions.DatasetNotFoundError,),
+    )
+    if "[" not in part and part in names:
         return part, ""
     return "", part
 

@@ -518,12 +518,13 @@ def test_hub_data(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS), test=datasets.Dataset.from_list(ROWS[:1]))
     asked: list[Any] = []
 
-    def load_dataset(name: str, config: str | None, split: str | None = None) -> Any:
+    def load_dataset(name: str, config: str | None, split: str | None = None, *, token: object) -> Any:
+        assert token is False  # a public data set asks for no token
         asked.append((name, config, split))
         return whole["train"].select([0]) if split else whole
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name: ["main"])
+    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda name, token: ["main"])
     source = read("o/n")
     assert (source.rows, source.held_out, source.kind, source.reference) == (ROWS, ROWS[:1], "hub", "o/n")
     assert read("o/n:main").rows == ROWS and asked[-1] == ("o/n", "main", None)
@@ -531,6 +532,24 @@ def test_hub_data(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read("o/n:main:train[:50%]").rows == ROWS[:1] and asked[-1] == ("o/n", "main", "train[:50%]")
     with pytest.raises(LoraError, match=r'no split "tset" \(it has train, test\). Did you mean "test"'):
         read("o/n:main:tset")
+
+
+def test_a_private_data_set_is_asked_for_once_more_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[object] = []
+
+    def load_dataset(name: str, config: str | None, split: str | None = None, *, token: object) -> Any:
+        asked.append(token)
+        if token is False:
+            raise datasets.exceptions.DatasetNotFoundError("gated")
+        return datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("lora_magic.hub_token._kept", ["hf_secret"])
+    source = read("o/n")
+    assert asked == [False, "hf_secret"] and source.rows == ROWS
+    assert "hf_secret" not in repr(source)
 
 
 LARGE_FILES = {
