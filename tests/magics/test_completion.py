@@ -35,6 +35,8 @@ def completed(line: str) -> list[str]:
         ("%lora_train --rank ", []),
         ("%lora_train --target q_proj,v", ["q_proj,v_proj"]),
         ("%lora_compare --adapters base,s", ["base,support"]),
+        ("%lora_compare --adapters base,base+s", ["base,base+system"]),
+        ("%lora_compare --measures rouge-l,exact", ["rouge-l,exact-match"]),
         ("%lora_use ", ["base", "support", '"two words"']),
         ("%lora_use b", ["base"]),
         ("%lora_merge su", ["support"]),
@@ -91,7 +93,7 @@ def texts(shell: Any, line: str) -> list[str]:
         ("%lora_train --ra", ["%lora_train --rank"]),
         ("%lora_train --data ro", ["%lora_train --data rows"]),
         ("%lora_load demo --bits ", [f"%lora_load demo --bits {b}" for b in (4, 8, 16, 32, "auto")]),
-        ("%lora_compare --adapters ba", ["%lora_compare --adapters base"]),
+        ("%lora_compare --measures parr", ["%lora_compare --measures parroting"]),
     ],
 )
 def test_a_shell_offers_ours_and_no_python_names(shell: InteractiveShell, line: str, expected: list[str]) -> None:

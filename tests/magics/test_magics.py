@@ -13,14 +13,14 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import lora_magic
 from lora_magic import api
-from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, PlanConfig, TrainConfig
+from lora_magic.config import ChatConfig, CompareConfig, DataConfig, LoadConfig, MergeConfig, PlanConfig, TrainConfig
 from lora_magic.config.fields import label
 from lora_magic.errors import LoraError
 from tests.models import rows
 
 CONFIGS = {
     "load": LoadConfig, "data": DataConfig, "train": TrainConfig, "compare": CompareConfig, "merge": MergeConfig,
-    "plan": PlanConfig,
+    "plan": PlanConfig, "chat": ChatConfig,
 }  # fmt: skip
 
 
@@ -102,6 +102,8 @@ def test_help_lists_every_option_with_an_example_and_the_docstring_is_the_same(
     [
         ("%lora_train --data rows", "No model is loaded"),
         ("%lora_compare", "No model is loaded"),
+        ("%lora_chat", "No model is loaded"),
+        ("%lora_compare --blind", "there is only the base"),
         ("%lora_use base", "No model is loaded"),
         ("%lora_merge nothing out", 'no adapter or folder "nothing"'),
         ("%lora_load demoo", 'Did you mean "demo"'),

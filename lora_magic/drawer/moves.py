@@ -1,0 +1,93 @@
+"""An adapter comes in from disk or the Hub, or is made of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lora_magic.backends.base import Base, Phases
+from lora_magic.backends.fetch import download_adapter
+from lora_magic.backends.saved import read_config
+from lora_magic.config import AdaptersConfig, TrainConfig
+from lora_magic.drawer.adapter import Adapter
+from lora_magic.drawer.listing import kind_of
+from lora_magic.errors import LoraError, nearest
+from lora_magic.files import atomic_file
+from lora_magic.training.record import new_run_dir
+
+
+def imported(
+    base: Base, config: AdaptersConfig, key: str, phases: Phases, find: Callable[[str], Path]
+) -> tuple[Adapter, str]:
+    """Put a saved adapter on the base, after checking that it fits.
+
+    Args:
+        base: the loaded base.
+        config: what to import, and under which name.
+        key: what the backend is to call it.
+        phases: where a download is reported.
+        find: the folder of an adapter or run that is on this disk; raises LoraError where there is none.
+
+    Returns:
+        The adapter, and a line on what was done.
+
+    Raises:
+        LoraError: there is no such adapter, its weights are a pickle or broken, or it is for another base.
+    """
+    asked = str(config.import_from)
+    folder = _found(asked, phases, find)
+    recorded = read_config(folder)
+    with phases.phase("adapter"):
+        base.attach(key, TrainConfig(data=()), folder)
+    usual = folder.parent.name if folder.name == "adapter" else asked.rstrip("/").rsplit("/", 1)[-1]
+    name = config.name or usual
+    made = Adapter(name, key, folder, kind_of(recorded), None, "", ())
+    theirs = str(recorded.get("base_model_name_or_path") or "")
+    told = f"{name} is on the base now, from {folder}"
+    if theirs and theirs not in (base.facts.path, base.facts.model):
+        told += f"; it was made for {theirs}, whose layers have the same shapes: whether the weights agree nobody knows"
+    return made, told
+
+
+def _found(asked: str, phases: Phases, find: Callable[[str], Path]) -> Path:
+    try:
+        return find(asked)
+    except LoraError:
+        if Path(asked).expanduser().exists() or asked.count("/") != 1 or asked.startswith((".", "/", "~")):
+            raise
+    return download_adapter(asked, phases)
+
+
+def combined(base: Base, config: AdaptersConfig, key: str, adapters: Mapping[str, Adapter]) -> tuple[Adapter, str]:
+    """Make a new adapter of several on the base, and write it.
+
+    Args:
+        base: the loaded base.
+        config: which, how, and what the new one is called.
+        key: what the backend is to call it.
+        adapters: in memory, by name.
+
+    Returns:
+        The adapter, and a line on what was done.
+
+    Raises:
+        LoraError: one is not in memory, or such adapters cannot be combined so; nothing is left behind.
+    """
+    for name in config.weights:
+        if name not in adapters:
+            listed = f"In memory: {', '.join(adapters)}." if adapters else "Train or --import some first."
+            raise LoraError(f'There is no adapter "{name}".', nearest(name, adapters) or listed)
+    parts = {adapters[name].key: weight for name, weight in config.weights.items()}
+    base.combine(key, parts, config.method, rank=config.rank, density=config.density, seed=config.seed)
+    name = str(config.name)
+    told = " + ".join(f"{weight:g} x {part}" for part, weight in config.weights.items())
+    folder = new_run_dir(name, 0) / "adapter"
+    base.save(key, folder)
+    atomic_file(
+        folder.parent / "README.md", f"# {name}\n\nAn adapter for {base.facts.model}: {told}, by {config.method}.\n"
+    )
+    first = adapters[next(iter(config.weights))]
+    made = Adapter(
+        name, key, folder, kind_of(read_config(folder)), first.system, first.source, first.held_out, first.template
+    )
+    return made, f"{name} is {told}, by {config.method}; it lies in {folder.parent}"
