@@ -13,6 +13,9 @@ UNSLOTH_READY := $(UNSLOTH)/.ready
 CHROMIUM := /usr/bin/chromium
 PIP := -m pip install --quiet --disable-pip-version-check
 PACKAGES := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+# Two processes, a file's tests in one of them; more threads in each would only wait for each other.
+TWO := -n 2 --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1
 # What depends on Jupyter's versions: the shell's tests, the kernel's, and what is shown in them.
 JUPYTER_TESTS := tests/magics tests/kernel tests/display tests/doctor tests/colab $(wildcard tests/forms)
 
@@ -26,10 +29,10 @@ notebooks: $(READY)
 	$(BIN)/python colab/write.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow and not gpu"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q $(TWO) -m "not slow and not gpu"
 
 test-colab: $(COLAB_READY)
-	LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q -m "not slow and not gpu" $(JUPYTER_TESTS)
+	$(ONE_THREAD) LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q $(TWO) -m "not slow and not gpu" $(JUPYTER_TESTS)
 
 # The templates to their end on Colab's Jupyter, and what an installation changes on a stock runtime, as a table. On
 # today's Jupyter `make demo` runs the quickstart.

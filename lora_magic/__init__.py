@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from lora_magic.api import adapters as adapters
+    from lora_magic.api import chat as chat
     from lora_magic.api import compare as compare
     from lora_magic.api import data as data
+    from lora_magic.api import doctor as doctor
     from lora_magic.api import load as load
     from lora_magic.api import merge as merge
     from lora_magic.api import plan as plan
@@ -19,7 +22,21 @@ if TYPE_CHECKING:
     from lora_magic.errors import LoraError as LoraError
 
 __version__ = "0.1.0"
-__all__ = ["LoraError", "compare", "data", "load", "merge", "plan", "runs", "status", "train", "use"]
+__all__ = [
+    "LoraError",
+    "adapters",
+    "chat",
+    "compare",
+    "data",
+    "doctor",
+    "load",
+    "merge",
+    "plan",
+    "runs",
+    "status",
+    "train",
+    "use",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 from lora_magic.boundary import boundary
 from lora_magic.config import (
+    AdaptersConfig,
+    ChatConfig,
     CompareConfig,
     DataConfig,
+    DoctorConfig,
     LoadConfig,
     MergeConfig,
     PlanConfig,
@@ -24,8 +27,11 @@ from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError, nearest
 from lora_magic.interrupts import said
 from lora_magic.results import (
+    Adapters,
+    Chat,
     Comparison,
     DataReport,
+    Diagnosis,
     LoadResult,
     MergeResult,
     PlanResult,
@@ -88,10 +94,21 @@ def _train(config: TrainConfig) -> TrainResult:
 
 def _compare(config: CompareConfig) -> Comparison:
     """Answers of the base and of adapters side by side; on the last run's held-out rows without prompts."""
-    from lora_magic.display.progress import Progress
+    if config.blind:
+        from lora_magic.forms.voting import compared_blind
 
-    with said("Comparing", lambda: "Model and adapters are as they were."), Progress("Comparing") as progress:
-        return session().compare(config, progress)
+        return compared_blind(session(), config, notebook_variables())
+    from lora_magic.display.comparison_live import LiveComparison
+
+    with said("Comparing", lambda: "Model and adapters are as they were."), LiveComparison("Comparing") as live:
+        return session().compare(config, live, notebook_variables(), live.show)
+
+
+def _chat(config: ChatConfig) -> Chat:
+    """Talk with the base and adapters side by side, turn by turn; a turn can be kept as a row to compare on."""
+    from lora_magic.forms.chat import chat
+
+    return chat(session(), config, notebook_variables)
 
 
 def _merge(config: MergeConfig) -> MergeResult:
@@ -101,6 +118,15 @@ def _merge(config: MergeConfig) -> MergeResult:
     doing = f"Merging {config.name}"
     with said(doing, lambda: f"{config.out} is as it was."), Progress(doing) as progress, progress.phase("merge"):
         return session().merge(config, lambda share, what: progress.update(share, what))
+
+
+def _adapters(config: AdaptersConfig) -> Adapters:
+    """The adapters of the base and of this folder; one comes in, is made of others, or goes."""
+    from lora_magic.display.progress import Progress
+
+    doing = "Opening the drawer of adapters"
+    with said(doing, lambda: "Model and adapters are as they were."), Progress(doing) as progress:
+        return session().drawer(config, progress)
 
 
 def _use(config: UseConfig) -> Status:
@@ -118,6 +144,13 @@ def _runs(config: RunsConfig) -> Runs:
     from lora_magic.training.read_runs import read_runs
 
     return read_runs(config.listed)
+
+
+def _doctor(_: DoctorConfig) -> Diagnosis:
+    """Check GPU, driver, packages, disk, memory and token for what a run needs; each fine or with what mends it."""
+    from lora_magic.diagnosis import examine
+
+    return examine()
 
 
 def _what_is_loaded() -> str:
@@ -188,7 +221,10 @@ load: Callable[..., LoadResult] = twin("load", LoadConfig, _load)
 plan: Callable[..., PlanResult] = twin("plan", PlanConfig, _plan)
 train: Callable[..., TrainResult] = twin("train", TrainConfig, _train)
 compare: Callable[..., Comparison] = twin("compare", CompareConfig, _compare)
+chat: Callable[..., Chat] = twin("chat", ChatConfig, _chat)
 merge: Callable[..., MergeResult] = twin("merge", MergeConfig, _merge)
+adapters: Callable[..., Adapters] = twin("adapters", AdaptersConfig, _adapters)
 use: Callable[..., Status] = twin("use", UseConfig, _use)
 status: Callable[..., Status] = twin("status", StatusConfig, _status)
 runs: Callable[..., Runs] = twin("runs", RunsConfig, _runs)
+doctor: Callable[..., Diagnosis] = twin("doctor", DoctorConfig, _doctor)

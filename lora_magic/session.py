@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lora_magic.backends.base import Base, BaseFacts, Decoding, Loader, Phases
-from lora_magic.config import CompareConfig, DataConfig, LoadConfig, MergeConfig, PlanConfig, TrainConfig, UseConfig
-from lora_magic.dataset.examples import Example
+from lora_magic.backends.base import Base, Loader, Phases
+from lora_magic.config import (
+    AdaptersConfig,
+    CompareConfig,
+    DataConfig,
+    LoadConfig,
+    MergeConfig,
+    PlanConfig,
+    TrainConfig,
+    UseConfig,
+)
+from lora_magic.drawer.adapter import Adapter
 from lora_magic.errors import LoraError, nearest
 from lora_magic.events import Listener
-from lora_magic.results import Comparison, DataReport, LoadResult, MergeResult, PlanResult, Status, TrainResult
+from lora_magic.results import (
+    Adapters,
+    Comparison,
+    DataReport,
+    LoadResult,
+    MergeResult,
+    PlanResult,
+    Status,
+    TrainResult,
+)
 
 if TYPE_CHECKING:
-    from lora_magic.merging.verify import LogitSource
+    from lora_magic.evaluation.compare import Scene
     from lora_magic.training.repeat import Repeat
-
-PROBES = 4
-PLAIN_PROBE = list(range(3, 24))
-
-
-@dataclass
-class Adapter:
-    """One adapter in memory.
-
-    Attributes:
-        name: what the user calls it.
-        key: what the backend calls it.
-        path: its folder on disk; None when it could not be written.
-        kind: such as "lora, rank 8".
-        system: the system text it was trained with, or None.
-        source: the data's name.
-        held_out: rows to compare on.
-        template: the chat template that it was trained with, or None for the model's own.
-    """
-
-    name: str
-    key: str
-    path: Path | None
-    kind: str
-    system: str | None
-    source: str
-    held_out: tuple[Example, ...]
-    template: str | None = None
 
 
 class Session:
@@ -83,13 +71,13 @@ class Session:
         What cannot be found or read is refused before the old base goes.
         """
         from lora_magic.backends.choose import choose
-        from lora_magic.backends.fetch import resolve
+        from lora_magic.backends.fetch import resolve, stored_quantisation
 
         path = resolve(config, phases)
         load = self._loader or choose(config, path, phases)
         self.free()
         base = load(config, path, phases)
-        self._base, self._loaded = base, _load_result(base, phases)
+        self._base, self._loaded = base, _load_result(base, phases, stored_quantisation(path, config) is None)
         return self._loaded
 
     def free(self) -> None:
@@ -170,7 +158,7 @@ class Session:
         self.last = Adapter(
             config.name, key, trained.result.adapter_path if trained.problem is None else None,
             f"{settings.method}, rank {settings.rank}", settings.system, trained.source, trained.held_out,
-            trained.template,
+            trained.template, settings, str(trained.result.config.get("content_hash") or ""),
         )  # fmt: skip
         self.adapters[config.name] = self.last
         self._activate(config.name)
@@ -180,38 +168,98 @@ class Session:
             raise trained.problem
         return trained.result
 
-    def compare(self, config: CompareConfig, phases: Phases) -> Comparison:
-        """Base and adapters side by side on given prompts, or on the last run's held-out rows."""
-        from lora_magic.evaluation.columns import compare
+    def compare(
+        self,
+        config: CompareConfig,
+        phases: Phases,
+        variables: Mapping[str, object] | None = None,
+        show: Callable[[Comparison], None] | None = None,
+    ) -> Comparison:
+        """Base and adapters side by side on given prompts, or on a run's held-out rows.
 
-        base, before = self.base, self.active
-        names = config.columns or ["base", *([self._default_adapter()] if self.adapters else [])]
-        columns = {name: None if name == "base" else self._adapter(name).key for name in names}
-        asked, source = self._asked(config, names)
-        template = named.template if (named := self._speaking(names)) else None
-        decoding = Decoding(config.max_new_tokens, config.temperature, config.top_p, config.seed)
-        try:
-            return compare(base, asked, columns, decoding, source, phases, template)
-        finally:
-            self._activate(before)
+        Args:
+            config: which prompts and columns.
+            phases: where it is told how far things are.
+            variables: the notebook's, for prompts by name.
+            show: called with what there is so far.
+        """
+        from lora_magic.evaluation.compare import compare
+
+        with self.scene(variables or {}) as scene:
+            return compare(scene, config, phases, show)
+
+    @contextmanager
+    def scene(self, variables: Mapping[str, object]) -> Iterator[Scene]:
+        """What can be asked and compared; what answers is as before when the block ends."""
+        from lora_magic.evaluation.compare import Scene
+
+        default = self._default_adapter() if self.adapters else None
+        with self._restored():
+            yield Scene(self.base, self.adapters, default, self.last, variables, self._loader)
 
     def merge(self, config: MergeConfig, progress: Callable[[float, str], None]) -> MergeResult:
         """Merge an adapter into the base's original weights, in a new folder."""
-        from lora_magic.backends.stack import import_stack
-        from lora_magic.merging.merge import merge
+        from lora_magic.merging.request import merge_as_asked
+        from lora_magic.training.read_runs import read_run
+        from lora_magic.training.runs import is_run
 
         folder, adapter = self._adapter_folder(config.name)
-        import_stack()
-        facts = self._base.facts if self._base is not None else None
-        source, revision = recorded_base(folder, facts)
-        known = facts is not None and source == facts.path
+        run = adapter or self.last
         with self._restored():
-            return merge(
-                folder, source, Path(config.out), revision=revision, dtype=config.dtype, overwrite=config.overwrite,
-                probes=self._probes(adapter) if known else [PLAIN_PROBE], progress=progress,
-                trained=self._as_trained(adapter) if adapter else None, name=config.name if adapter else folder.name,
-                trust_remote_code=facts is not None and known and facts.trust_remote_code,
+            return merge_as_asked(
+                config, folder, self._base, key=adapter.key if adapter else None, progress=progress,
+                held_out=run.held_out if run else (), template=run.template if run else None,
+                run=read_run(folder.parent) if is_run(folder.parent) else None,
             )  # fmt: skip
+
+    def drawer(self, config: AdaptersConfig, phases: Phases) -> Adapters:
+        """The adapters in memory and on disk, after one came in, was made of others or went, where that is asked for.
+
+        Args:
+            config: what is asked for.
+            phases: where a download is reported.
+        """
+        from lora_magic.drawer.listing import entries
+
+        done = ""
+        if config.remove is not None:
+            done = self._removed(config.remove)
+        elif config.import_from is not None or config.combine is not None:
+            done = self._added(config, phases)
+        model = self._base.facts.model if self._base is not None else None
+        return Adapters(model, self.active, entries(self.adapters, self.active), done)
+
+    def _added(self, config: AdaptersConfig, phases: Phases) -> str:
+        from lora_magic.drawer.moves import combined, imported
+
+        base, before, key = self.base, self.active, f"adapter{next(self._keys)}"
+        try:
+            if config.combine is not None:
+                made, done = combined(base, config, key, self.adapters)
+            else:
+                made, done = imported(base, config, key, phases, lambda name: self._adapter_folder(name)[0])
+        except BaseException:
+            with suppress(Exception):  # it may not have been put on yet, and the first error counts
+                base.detach(key)
+            self._activate(before)
+            raise
+        replaced = self.adapters.pop(made.name, None)
+        self.adapters[made.name] = made
+        self._activate(made.name)
+        if replaced is not None:
+            base.detach(replaced.key)
+        return done
+
+    def _removed(self, name: str) -> str:
+        adapter = self._adapter(name)
+        if self.active == name:
+            self._activate("base")
+        self.base.detach(adapter.key)
+        del self.adapters[name]
+        if self.last is adapter:
+            self.last = next(reversed(self.adapters.values()), None)
+        where = f"its files stay in {adapter.path}" if adapter.path else "it was not on disk"
+        return f"{name} is off the base; {where}"
 
     def use(self, config: UseConfig) -> Status:
         """Answer with another adapter, or with the base alone, from now on."""
@@ -275,29 +323,6 @@ class Session:
         )
         return LoraError(f'There is no {what} "{name}".', nearest(name, ["base", *self.adapters]) or listed)
 
-    def _speaking(self, names: Sequence[str]) -> Adapter | None:
-        """The adapter whose system text and chat template all columns get: the last one named."""
-        return next((self.adapters[n] for n in reversed(names) if n in self.adapters), self.last)
-
-    def _asked(self, config: CompareConfig, names: Sequence[str]) -> tuple[list[Any], str]:
-        from lora_magic.evaluation.columns import from_examples, from_prompts
-
-        named = self._speaking(names)
-        if config.questions is not None:
-            system = config.system if config.system is not None else (named.system if named else None)
-            own = "1 prompt" if len(config.questions) == 1 else f"{len(config.questions)} prompts"
-            told = f', after the system text "{system}"' if system else ""
-            return from_prompts(config.questions, system), f"{own} of your own{told}"
-        if self.last is None:
-            raise LoraError("There is nothing to compare on yet.", "Train first, or write prompts in %%lora_compare.")
-        rows = [row for row in self.last.held_out if not row.is_text]
-        if not rows:
-            why = "only plain text, which is no prompt" if self.last.held_out else "no rows"
-            raise LoraError(f"The run {self.last.name} held out {why}.", "Write prompts in %%lora_compare.")
-        shown = rows[: config.rows]
-        count = f"{len(shown)} of {len(rows)}" if len(shown) < len(rows) else str(len(rows))
-        return from_examples(shown), f"{count} held-out rows of {self.last.source}"
-
     def _adapter_folder(self, name: str) -> tuple[Path, Adapter | None]:
         """The folder of an adapter in memory (written now if it could not be before), or of one on disk."""
         from lora_magic.training.record import RUNS, new_run_dir
@@ -320,29 +345,6 @@ class Session:
             raise LoraError(f'There is no adapter or folder "{name}".', f"You are in {Path.cwd()}.")
         raise self._unknown(name, "adapter or folder")
 
-    def _probes(self, adapter: Adapter | None) -> list[list[int]]:
-        """Token ids of a few rows that the adapter's run held out, answers in them, where there are any."""
-        from lora_magic.dataset.tokens import prompt_ids
-
-        run = adapter or self.last
-        rows = [row for row in (run.held_out if run is not None else ()) if not row.is_text][:PROBES]
-        return [
-            prompt_ids(self.base.tokenizer, row.turns, template=run.template if run else None, tools=row.tools)
-            for row in rows
-        ] or [PLAIN_PROBE]
-
-    def _as_trained(self, adapter: Adapter) -> LogitSource:
-        from lora_magic.merging.verify import LogitSource
-
-        def logits(key: str | None) -> Callable[[list[int]], Any]:
-            def one(row: list[int]) -> Any:
-                self.base.activate(key)
-                return self.base.logits(row)
-
-            return one
-
-        return LogitSource(adapter=logits(adapter.key), base=logits(None))
-
     @contextmanager
     def _restored(self) -> Iterator[None]:
         before = self.active
@@ -353,39 +355,18 @@ class Session:
                 self._activate(before)
 
 
-def recorded_base(folder: Path, loaded: BaseFacts | None) -> tuple[str, str | None]:
-    """Where the original weights of an adapter's base are, and their revision.
-
-    The adapter's own record says; where it names a folder that is gone (moved, another machine) the loaded
-    base stands in, whose shapes are checked before anything is written.
-
-    Raises:
-        LoraError: the adapter's record cannot be read, or names nothing that is there.
-    """
-    try:
-        recorded = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoraError(
-            f"{folder / 'adapter_config.json'} cannot be read ({error}).", "Give an intact adapter."
-        ) from None
-    name = str(recorded.get("base_model_name_or_path") or "") if isinstance(recorded, dict) else ""
-    if loaded is not None and name in (loaded.path, ""):
-        return loaded.path, loaded.revision
-    gone = Path(name).is_absolute() and not Path(name).is_dir()
-    if gone and loaded is not None:
-        return loaded.path, loaded.revision
-    if gone or not name:
-        raise LoraError(f'The base of {folder} is not here: "{name}".', "Load that base first with %lora_load.")
-    return name, recorded.get("revision")
-
-
-def _load_result(base: Base, phases: Phases) -> LoadResult:
+def _load_result(base: Base, phases: Phases, original_here: bool) -> LoadResult:
+    """What was loaded and why so, and what a merge will need where the weights in memory are not the ones for it."""
     from lora_magic.dataset.template import chat_template
+    from lora_magic.merging.outlook import outlook
 
     facts = base.facts
+    reasons = facts.reasons
+    if facts.bits < 16:
+        reasons = (*reasons, ("merge", outlook(facts.model, facts.parameters, on_disk=original_here)))
     return LoadResult(
         model=facts.model, architecture=facts.architecture, backend=facts.backend, device=facts.hardware.title,
-        bits=facts.bits, dtype=facts.dtype, reasons=facts.reasons, parameters=facts.parameters,
+        bits=facts.bits, dtype=facts.dtype, reasons=reasons, parameters=facts.parameters,
         memory_bytes=facts.memory_bytes, max_length=facts.max_length,
         chat_template=chat_template(base.tokenizer)[1], seconds=phases.seconds,
     )  # fmt: skip

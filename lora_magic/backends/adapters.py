@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lora_magic.backends import answers, saved
+from lora_magic.backends import answers, combining, losses, saved
 from lora_magic.backends.base import Answer, BaseFacts, Decoding
+from lora_magic.backends.batches import Batches
 from lora_magic.backends.biases import Biases
 from lora_magic.backends.trainer import build_trainer
 from lora_magic.config import TrainConfig
+from lora_magic.dataset.store import Row
 from lora_magic.errors import LoraError
 from lora_magic.files import atomic_folder
 from lora_magic.methods.lora import peft_config
@@ -37,6 +39,8 @@ class PeftBase:
         self._active: str | None = None
         self._biases = Biases()
         self._accelerator: Any = None
+        self._batches = Batches()
+        self._recomputing = "off"
 
     def attach(self, key: str, config: TrainConfig, start: Path | None = None) -> tuple[int, int]:
         """Put a fresh, seeded adapter on the base, or a saved one, and make it active."""
@@ -68,8 +72,8 @@ class PeftBase:
     def _switched(self, key: str | None) -> None:
         """What a backend does when the adapter `key`, or for None the bare base, is to answer."""
 
-    def _about_to_train(self, key: str, args: Any) -> None:
-        """What a backend does before a trainer is built for the adapter `key`; `args` are the trainer's."""
+    def _about_to_train(self, key: str) -> None:
+        """What a backend does before a trainer is built for the adapter `key`."""
 
     def _rested(self) -> None:
         """What a backend takes off the model after training and after answering."""
@@ -124,6 +128,16 @@ class PeftBase:
             self._model.delete_adapter(key)
         self._collect()
 
+    def combine(
+        self, key: str, parts: Mapping[str, float], method: str, *, rank: int | None, density: float, seed: int
+    ) -> None:
+        """Put an adapter on the base that is a mixture of others, and make it active."""
+        self._biases.switch(None)
+        combining.combine(self._model, key, parts, method, rank=rank, density=density, seed=seed,
+                          biased=[k for k in parts if self._biases.kind(k) != "none"])  # fmt: skip
+        self._added(key)
+        self.activate(key)
+
     def save(self, key: str, folder: Path) -> None:
         """Write the adapter as peft does, right in `folder`, or not at all."""
         if self._active != key:
@@ -141,11 +155,31 @@ class PeftBase:
     def trainer(self, key: str, **parts: Any) -> Any:
         """trl's SFTTrainer for the adapter `key`."""
         self.activate(key)
-        self._about_to_train(key, parts["args"])
+        self._about_to_train(key)
         self._open_biases(key)
         trainer = build_trainer(self._stack, self._model, self.tokenizer, **parts)
         self._accelerator = trainer.accelerator
         return trainer
+
+    def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
+        """Have the next training steps recompute activations."""
+        if checkpointing != self._recomputing:
+            self._recompute(key, checkpointing)
+            self._recomputing = checkpointing
+        layer = self._stack.transformers.modeling_layers.GradientCheckpointingLayer
+        blocks = [module for module in self._model.modules() if isinstance(module, layer)]
+        spared = {(i + 1) * len(blocks) // kept - 1 for i in range(min(kept, len(blocks)))}
+        for number, block in enumerate(blocks):
+            wanted = checkpointing != "off" and number not in spared
+            if block.gradient_checkpointing != wanted:
+                block.gradient_checkpointing = wanted
+
+    def _recompute(self, key: str, checkpointing: str) -> None:
+        """What a backend does to the model to recompute activations another way."""
+        if checkpointing == "off":
+            self._model.gradient_checkpointing_disable()
+        else:
+            self._model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def after_training(self) -> None:
         """Take off what a trainer leaves on the model: checkpointing, hooks, gradients, training mode."""
@@ -155,6 +189,7 @@ class PeftBase:
             self._model.__dict__.pop("forward", None)
             self._model._is_accelerate_prepared = False  # else the next run goes without mixed precision
         self._model.gradient_checkpointing_disable()
+        self._recomputing = "off"
         self._drop_input_hooks()
         self._model.zero_grad(set_to_none=True)
         self._model.eval()
@@ -171,14 +206,24 @@ class PeftBase:
         ]
 
     def generate(
-        self, prompts: Sequence[list[int]], decoding: Decoding, progress: Callable[[int], None] | None = None
+        self,
+        prompts: Sequence[list[int]],
+        decoding: Decoding,
+        made: Callable[[int, Answer], None] | None = None,
+        seeds: Sequence[int] | None = None,
+        heard: Callable[[int, str], None] | None = None,
     ) -> list[Answer]:
         """Answers of whatever is active, in the prompts' order."""
         with self._as_active() as model:
             try:
-                return answers.generate(model, self.tokenizer, prompts, decoding, progress)
+                return answers.generate(model, self.tokenizer, prompts, decoding, self._batches, made, seeds, heard)
             finally:
                 self._rested()
+
+    def losses(self, rows: Sequence[Row], progress: Callable[[int], None] | None = None) -> list[tuple[float, int]]:
+        """Of each row, summed nats and trained tokens, by whatever is active."""
+        with self._as_active() as model:
+            return losses.losses(model, rows, self.tokenizer.pad_token_id, self._batches, progress)
 
     def logits(self, row: list[int]) -> Any:
         """Next-token logits of whatever is active, (tokens, vocabulary) in float32 on the CPU."""

@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lora_magic.backends.base import Answer, Decoding
-from lora_magic.seeding import seeded
+from lora_magic.backends.batches import Batches
+from lora_magic.backends.streaming import Heard, Streamed
+
+Made = Callable[[int, Answer], None]
+# Tokens between two looks at which rows have ended; each look waits for the card.
+LOOK_EVERY = 8
 
 
 def generate(
@@ -14,7 +19,10 @@ def generate(
     tokenizer: Any,
     prompts: Sequence[list[int]],
     decoding: Decoding,
-    progress: Callable[[int], None] | None = None,
+    batches: Batches,
+    made: Made | None = None,
+    seeds: Sequence[int] | None = None,
+    heard: Heard | None = None,
 ) -> list[Answer]:
     """Answers in the prompts' order; prompts of like length are decoded together.
 
@@ -23,20 +31,45 @@ def generate(
         tokenizer: its tokenizer, with a pad token.
         prompts: token ids.
         decoding: lengths, sampling and seed.
-        progress: called with the number of prompts that are done.
+        batches: how many rows go at once.
+        made: called with a prompt's place and its answer, as soon as that has ended.
+        seeds: for sampling, one a prompt; the prompt's place goes with `decoding.seed` unless given.
+        heard: called with a prompt's place and the beginning of its answer, every now and then.
+
+    Raises:
+        LoraError: memory does not hold a single row.
     """
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    own = seeds if seeds is not None else [row_seed(decoding.seed, i) for i in range(len(prompts))]
     stops = stop_ids(model, tokenizer)
     answers: dict[int, Answer] = {}
-    with seeded(decoding.seed):
-        for start in range(0, len(order), decoding.rows_at_once):
-            group = order[start : start + decoding.rows_at_once]
-            made = _batch(model, [prompts[i] for i in group], decoding, stops, tokenizer.pad_token_id)
-            for index, ids in zip(group, made, strict=True):
-                answers[index] = _answer(tokenizer, ids, stops)
-            if progress:
-                progress(len(answers))
+
+    def done(place: int, ids: list[int]) -> None:
+        if place not in answers:
+            answers[place] = _answer(tokenizer, ids, stops)
+            if made is not None:
+                made(place, answers[place])
+
+    def one(group: list[int]) -> None:
+        told = _Told(group, stops, done)
+        streamed = Streamed(tokenizer, group, stops, heard) if heard is not None else None
+        try:
+            rows = _batch(
+                model, [prompts[i] for i in group], decoding, [own[i] for i in group], told, tokenizer, streamed
+            )
+        except KeyboardInterrupt:
+            if streamed is not None:
+                streamed.tell()
+            raise
+        for place, ids in zip(group, rows, strict=True):
+            done(place, ids)
+
+    batches.run([len(prompt) + decoding.max_new_tokens for prompt in prompts], decoding.rows_at_once, one)
     return [answers[i] for i in range(len(prompts))]
+
+
+def row_seed(seed: int, row: int) -> int:
+    """The seed of one row's sampling: the same whatever is decoded along with it."""
+    return (seed * 1_000_003 + row) % 2**63
 
 
 def stop_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -46,22 +79,89 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted({i for i in [*listed, tokenizer.eos_token_id] if i is not None})
 
 
-def _batch(model: Any, prompts: list[list[int]], decoding: Decoding, stops: list[int], pad: int) -> list[list[int]]:
+def _batch(
+    model: Any,
+    prompts: list[list[int]],
+    decoding: Decoding,
+    seeds: list[int],
+    told: _Told,
+    tokenizer: Any,
+    streamed: Streamed | None,
+) -> list[list[int]]:
     import torch
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    longest = max(map(len, prompts))
+    longest, pad = max(map(len, prompts)), tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if decoding.temperature > 0:
-        sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
     how = GenerationConfig(
-        max_new_tokens=decoding.max_new_tokens, eos_token_id=stops or None, pad_token_id=pad, use_cache=True, **sampling
-    )
+        max_new_tokens=decoding.max_new_tokens, eos_token_id=told.stops or None, pad_token_id=pad, use_cache=True,
+        do_sample=False, temperature=None, top_p=None, top_k=None,
+    )  # fmt: skip
+    listeners: list[_Told | Streamed] = [told, streamed] if streamed is not None else [told]
+    for one in listeners:
+        one.start = longest
+    more: dict[str, Any] = {"stopping_criteria": StoppingCriteriaList(listeners)}
+    if decoding.temperature > 0:
+        more["logits_processor"] = LogitsProcessorList([_Sampler(decoding, seeds, longest, model.device)])
     with torch.no_grad():
-        made = model.generate(input_ids=ids, attention_mask=mask, generation_config=how)
+        made = model.generate(input_ids=ids, attention_mask=mask, generation_config=how, **more)
     return [row[longest:].tolist() for row in made]
+
+
+class _Sampler:
+    """Samples each row with numbers of its own, and leaves the drawn token as the only one that is possible.
+
+    transformers draws all rows of a batch from one generator, so that a row's answer depends on its company. Here
+    row and step have one number in [0, 1), and the token is the one at that place of the nucleus's distribution,
+    the likeliest first. The same number for every column keeps columns comparable.
+    """
+
+    def __init__(self, decoding: Decoding, seeds: Sequence[int], start: int, device: Any) -> None:
+        import torch
+
+        self.decoding, self.start = decoding, start
+        steps = decoding.max_new_tokens
+        drawn = [
+            torch.rand(steps, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds
+        ]
+        self.drawn = torch.stack(drawn).float().to(device)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Scores of shape (rows, vocabulary), all minus infinity but the drawn token's."""
+        import torch
+
+        ordered, tokens = torch.softmax(scores.float() / self.decoding.temperature, dim=-1).sort(-1, descending=True)
+        reached = ordered.cumsum(-1)
+        ordered = ordered.masked_fill(reached - ordered >= self.decoding.top_p, 0.0)
+        reached = ordered.cumsum(-1)
+        wanted = self.drawn[:, input_ids.shape[1] - self.start, None] * reached[:, -1:]
+        place = (reached <= wanted).sum(-1, keepdim=True).clamp(max=(ordered > 0).sum(-1, keepdim=True) - 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens.gather(1, place), 0.0)
+
+
+class _Told:
+    """Tells of rows that have ended while the others of their batch go on; ends nothing itself.
+
+    Attributes:
+        stops: tokens that end an answer.
+        start: where answers begin, set before generation.
+    """
+
+    def __init__(self, group: Sequence[int], stops: list[int], done: Callable[[int, list[int]], None]) -> None:
+        self.group, self.stops, self.done = group, stops, done
+        self.start = 0
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        """Nothing ends here: False for every row."""
+        import torch
+
+        length = input_ids.shape[1] - self.start
+        if length % LOOK_EVERY == 0:
+            for place, ids in zip(self.group, input_ids[:, self.start :].tolist(), strict=True):
+                if any(stop in ids for stop in self.stops):
+                    self.done(place, ids)
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
 def _answer(tokenizer: Any, ids: list[int], stops: list[int]) -> Answer:

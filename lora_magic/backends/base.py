@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from lora_magic.config import LoadConfig, TrainConfig
+from lora_magic.dataset.store import Row
+from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.hardware import Hardware
 
 
@@ -35,14 +37,14 @@ class Decoding:
         temperature: 0 takes the likeliest token always.
         top_p: nucleus sampling's probability mass.
         seed: for sampling; the same for every column.
-        rows_at_once: prompts decoded together.
+        rows_at_once: prompts decoded together at most; fewer where memory runs out.
     """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
-    rows_at_once: int = 16
+    rows_at_once: int = 32
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class BaseFacts:
         parameters: counted unpacked.
         memory_bytes: of its weights.
         max_length: longest row in tokens.
+        shapes: what its memory depends on; None where its config does not tell.
     """
 
     model: str
@@ -88,6 +91,7 @@ class BaseFacts:
     parameters: int
     memory_bytes: int
     max_length: int
+    shapes: Architecture | None = None
 
 
 class Base(Protocol):
@@ -126,21 +130,74 @@ class Base(Protocol):
 
         Args:
             key: an attached adapter, which becomes the active one.
-            parts: args, train_dataset, eval_dataset, data_collator and callbacks, as SFTTrainer takes them.
+            parts: args, train_dataset, eval_dataset, data_collator and callbacks, as SFTTrainer takes them, and
+                `stepper`, which computes the steps.
+        """
+
+    def combine(
+        self, key: str, parts: Mapping[str, float], method: str, *, rank: int | None, density: float, seed: int
+    ) -> None:
+        """Put an adapter on the base that is a mixture of others, and make it active.
+
+        Args:
+            key: what to know it by.
+            parts: weight by the key of each.
+            method: one of `config.adapters.COMBINATIONS`.
+            rank: of the new one, for "svd".
+            density: share of each that "ties" and "dare" keep.
+            seed: for what "dare" drops.
+
+        Raises:
+            LoraError: adapters of kinds or ranks that cannot be combined so.
+        """
+
+    def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
+        """Have the next training steps of the adapter `key` recompute activations; costs nothing where they do already.
+
+        Args:
+            checkpointing: "off", "on", or "offload" (block inputs wait in the machine's memory; "on" where a backend
+                has no such thing).
+            kept: blocks that keep their activations all the same, evenly spread.
         """
 
     def after_training(self) -> None:
         """Take off what a trainer leaves on the model, so that answering and another training start clean."""
 
     def generate(
-        self, prompts: Sequence[list[int]], decoding: Decoding, progress: Callable[[int], None] | None = None
+        self,
+        prompts: Sequence[list[int]],
+        decoding: Decoding,
+        made: Callable[[int, Answer], None] | None = None,
+        seeds: Sequence[int] | None = None,
+        heard: Callable[[int, str], None] | None = None,
     ) -> list[Answer]:
         """Answers of whatever is active, in the prompts' order.
 
         Args:
             prompts: token ids of each prompt, special tokens and generation prompt in them.
             decoding: see there.
-            progress: called with the number of prompts that are done.
+            made: called with a prompt's place and its answer, once each, soon after the answer has ended.
+            seeds: for sampling, one a prompt; a prompt's place goes with `decoding.seed` unless given. What a
+                prompt is answered does not depend on the prompts beside it.
+            heard: called with a prompt's place and the beginning of its answer, every now and then while it is made,
+                and once more where an interrupt ends it.
+
+        Raises:
+            LoraError: memory does not hold a single prompt with its answer.
+        """
+
+    def losses(self, rows: Sequence[Row], progress: Callable[[int], None] | None = None) -> list[tuple[float, int]]:
+        """What rows cost whatever is active.
+
+        Args:
+            rows: tokens and labels, as in training.
+            progress: called with the number of rows that are done.
+
+        Returns:
+            Of each row, its loss in nats summed over its trained tokens, and their number.
+
+        Raises:
+            LoraError: memory does not hold a single row.
         """
 
     def logits(self, row: list[int]) -> Any:

@@ -74,7 +74,9 @@ def load_tokenizer(stack: SimpleNamespace, config: LoadConfig, path: str) -> Any
     """
     try:
         tokenizer = stack.transformers.AutoTokenizer.from_pretrained(
-            path, revision=config.revision, trust_remote_code=config.trust_remote_code,
+            path,
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
             local_files_only=not config.trust_remote_code,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

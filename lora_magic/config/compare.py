@@ -2,53 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lora_magic.config.fields import Config, option
-from lora_magic.errors import LoraError
+from lora_magic.errors import LoraError, nearest
+
+NO_MEASURES = "none"
+CRITERIA = ("accuracy", "style", "safety")
 
 
 @dataclass(frozen=True)
 class CompareConfig(Config):
-    """Which prompts, which columns, and how answers are made."""
+    """Which prompts, which columns, how answers are made, and what is measured."""
 
-    prompts: Any = option(None, "a prompt or a list of them; the last run's held-out rows unless given", metavar="LIST")
+    prompts: Any = option(
+        None,
+        "prompts or rows: a list, a file, a variable or an embedded set (the run's held-out rows unless given)",
+        metavar="NAME",
+        offers="data",
+    )
     adapters: str | None = option(
         None,
-        "columns in order, base among them (base and the last run's adapter unless given)",
+        "columns in order: adapters, base, base+system, base+3-shot, base-16bit (base and an adapter unless given)",
         metavar="NAMES",
         rest=True,
-        offers="adapters",
+        offers="columns",
     )
-    rows: int = option(64, "at most this many held-out rows", low=1)
+    rows: int = option(64, "at most this many rows; prompts that are written out are all asked", low=1)
     max_new_tokens: int = option(256, "longest answer in tokens", low=1)
     temperature: float = option(0.0, "0 always takes the likeliest token", low=0, high=10)
     top_p: float = option(1.0, "sample from the likeliest tokens that hold this probability", above=0, high=1)
-    system: str | None = option(None, "system turn for prompts of your own (the run's unless given)", metavar="TEXT")
-    seed: int = option(0, "for sampling", low=0, high=2**32 - 1)
+    system: str | None = option(
+        None, "system turn of every column, or of base+system alone where that is one (the run's unless given)",
+        metavar="TEXT",
+    )  # fmt: skip
+    seed: int = option(0, "for sampling and for choosing the examples of base+3-shot", low=0, high=2**32 - 1)
+    measures: str | None = option(
+        None, "numbers beside the answers, none for no numbers (chosen by the references unless given)",
+        metavar="NAMES", rest=True, offers="measures",
+    )  # fmt: skip
+    embedder: str | None = option(
+        None, "sentence embedding model of the measure similarity: a folder, or an id in the Hub's cache",
+        metavar="MODEL", offers="folder",
+    )  # fmt: skip
+    general: Any = option(
+        None, "also ask general prompts before and after: a file or variable, or the embedded ones without a name",
+        metavar="NAME", offers="data", bare="",
+    )  # fmt: skip
+    blind: bool = option(False, "vote on the answers without knowing whose they are; then reveal")
+    scores: str | None = option(
+        None, "with --blind also 1 to 5 for accuracy, style and safety, or some of them", metavar="NAMES", rest=True
+    )
+    votes: str | None = option(
+        None, "folder that votes are kept in (the run's unless given)", metavar="FOLDER", offers="folder"
+    )
 
     def check(self) -> None:
-        """Prompts that are text, and at least one that is not blank."""
-        prompts = [self.prompts] if isinstance(self.prompts, str) else self.prompts
-        if prompts is None:
+        """Prompts that are text or rows, at least one that is not blank, and a vote that can be held."""
+        self._check_vote()
+        for name, value in (("prompts", self.prompts), ("general", self.general)):
+            listed = [value] if isinstance(value, str) else value
+            if isinstance(value, int | float | Mapping) or (isinstance(value, list | tuple) and not _one_kind(value)):
+                raise LoraError(f"{name} must be text, a list of texts or rows.", 'For example ["What is rust?"].')
+            if name == "prompts" and isinstance(listed, list | tuple) and not any(_filled(one) for one in listed):
+                raise LoraError("There is no prompt.", "Write one a line, or none at all for the held-out rows.")
+
+    def _check_vote(self) -> None:
+        if not self.blind:
+            for name, value in (("scores", self.scores), ("votes", self.votes)):
+                if value is not None:
+                    raise LoraError(f"{name} {value} is for a vote.", "Add --blind.")
             return
-        if not isinstance(prompts, list | tuple) or not all(isinstance(p, str) for p in prompts):
-            raise LoraError("prompts must be text or a list of texts.", 'For example ["What is rust?"].')
-        if not any(p.strip() for p in prompts):
-            raise LoraError("There is no prompt.", "Write one a line, or none at all for the held-out rows.")
+        if self.columns is not None and len(self.columns) != 2:
+            raise LoraError(f"A vote is between two columns, not {len(self.columns)}.", "Such as --adapters base,NAME.")
+        for name in self.criteria:
+            if name not in CRITERIA:
+                remedy = nearest(name, CRITERIA) or f"Known: {', '.join(CRITERIA)}."
+                raise LoraError(f'scores cannot be "{name}".', remedy)
 
     @property
-    def questions(self) -> list[str] | None:
-        """The user's own prompts, blank ones left out; None for the held-out rows."""
-        if self.prompts is None:
-            return None
-        listed = [self.prompts] if isinstance(self.prompts, str) else self.prompts
-        return [p for p in listed if p.strip()]
+    def criteria(self) -> tuple[str, ...]:
+        """What is scored from 1 to 5 beside the vote."""
+        return tuple(names(self.scores) or ())
 
     @property
     def columns(self) -> list[str] | None:
         """The named columns, in order and once each; None when none were named."""
-        if self.adapters is None:
-            return None
-        return list(dict.fromkeys(filter(None, (n.strip() for n in self.adapters.split(",")))))
+        return names(self.adapters)
+
+    @property
+    def wanted(self) -> list[str] | None:
+        """The named measures; empty for none at all, None when they are to be chosen."""
+        named = names(self.measures)
+        return [] if named == [NO_MEASURES] else named
+
+
+def _one_kind(values: list[Any] | tuple[Any, ...]) -> bool:
+    return all(isinstance(one, str) for one in values) or all(isinstance(one, Mapping) for one in values)
+
+
+def _filled(one: Any) -> bool:
+    return bool(one.strip()) if isinstance(one, str) else bool(one)
+
+
+def names(text: str | None) -> list[str] | None:
+    """The names in a list with commas, in order and once each; None for None."""
+    if text is None:
+        return None
+    return list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))

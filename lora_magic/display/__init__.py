@@ -6,17 +6,21 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from lora_magic.results import TrainResult
+from lora_magic.results import Chat, Comparison, TrainResult, Votes
 
 # The module that draws a result, and what its functions' names begin with: `load_html`, `load_text`.
 _VIEWS = {
     "LoadResult": ("loaded", "load"),
     "Status": ("loaded", "status"),
+    "Adapters": ("adapters", "adapters"),
     "DataReport": ("data", "data"),
     "PlanResult": ("plan", "plan"),
+    "Diagnosis": ("doctor", "doctor"),
     "TrainResult": ("trained", "train"),
     "Runs": ("runs", "runs"),
     "Comparison": ("comparison", "comparison"),
+    "Votes": ("votes", "votes"),
+    "Chat": ("chat", "chat"),
     "MergeResult": ("merged", "merge"),
 }
 
@@ -27,8 +31,9 @@ def bundle(result: object) -> dict[str, Any]:
     Raises:
         TypeError: it is no result of ours.
     """
+    result = _in_front(result)
     module, name = _view(result)
-    if isinstance(result, TrainResult) and import_module("lora_magic.display.shown").take_shown(result):
+    if isinstance(result, TrainResult | Votes | Chat) and import_module("lora_magic.display.shown").take_shown(result):
         name = "compact"
     whole = getattr(module, f"{name}_bundle", None)
     if whole is not None:
@@ -43,9 +48,15 @@ def text(result: object) -> str:
     Raises:
         TypeError: it is no result of ours.
     """
+    result = _in_front(result)
     module, name = _view(result)
     made: str = getattr(module, f"{name}_text")(result)
     return made
+
+
+def _in_front(result: object) -> object:
+    """A blind vote stands in front of what is voted on."""
+    return result.votes if isinstance(result, Comparison) and result.votes is not None else result
 
 
 def _view(result: object) -> tuple[ModuleType, str]:

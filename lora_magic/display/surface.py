@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, TextIO
 
 Bundle = dict[str, Any]
@@ -32,17 +35,36 @@ def cell_number() -> int | None:
     return None if running is None else int(running.execution_count)
 
 
+_elsewhere: ContextVar[Callable[[], Surface] | None] = ContextVar("lora_magic_outputs", default=None)
+
+
+@contextmanager
+def outputs_from(make: Callable[[], Surface]) -> Iterator[None]:
+    """Inside, what would be a new output of the running cell is a surface that `make` gives, and stays it."""
+    token = _elsewhere.set(make)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
+
+
 class CellOutput:
     """One output of the running cell, updated in place; the saved notebook keeps its last state."""
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._surface: Surface | None = None
 
     def __call__(self, bundle: Bundle) -> None:
         """Show `bundle`, at first as a new output."""
         from IPython.display import display
 
-        if self._handle is None:
+        make = _elsewhere.get()
+        if self._surface is None and self._handle is None and make is not None:
+            self._surface = make()
+        if self._surface is not None:
+            self._surface(bundle)
+        elif self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update(bundle, raw=True)

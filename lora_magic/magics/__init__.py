@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_magic.magics.bodiless import give_blank_body
 from lora_magic.magics.magic import Magic
@@ -20,8 +20,11 @@ _settings: dict[int, Settings] = {}
 
 def all_magics() -> list[Magic]:
     """One of each."""
+    from lora_magic.magics.adapters import LoraAdapters
+    from lora_magic.magics.chat import LoraChat
     from lora_magic.magics.compare import LoraCompare
     from lora_magic.magics.data import LoraData
+    from lora_magic.magics.doctor import LoraDoctor
     from lora_magic.magics.load import LoraLoad
     from lora_magic.magics.merge import LoraMerge
     from lora_magic.magics.plan import LoraPlan
@@ -30,14 +33,15 @@ def all_magics() -> list[Magic]:
     from lora_magic.magics.use import LoraStatus, LoraUse
 
     return [
-        LoraLoad(), LoraPlan(), LoraData(), LoraTrain(), LoraCompare(), LoraUse(), LoraStatus(), LoraRuns(),
-        LoraMerge(),
+        LoraLoad(), LoraPlan(), LoraData(), LoraTrain(), LoraCompare(), LoraChat(), LoraUse(), LoraAdapters(),
+        LoraStatus(), LoraRuns(), LoraMerge(), LoraDoctor(),
     ]  # fmt: skip
 
 
 def register(shell: InteractiveShell) -> None:
     """Make the magics known to `shell`, as line and cell magics where they take a body, and complete them."""
     from lora_magic.magics.completion import Completer
+    from lora_magic.magics.offers import offers
     from lora_magic.magics.settings import Settings
 
     magics = all_magics()
@@ -55,7 +59,9 @@ def register(shell: InteractiveShell) -> None:
     shell.magics_manager.register_function(_overview(magics), magic_kind="line", magic_name="lora")
     shell.input_transformers_cleanup.append(give_blank_body)
     if getattr(shell, "Completer", None) is not None:
-        _completers[id(shell)] = Completer(shell, {magic.name: magic for magic in magics}, _offers(shell))
+        _completers[id(shell)] = Completer(
+            shell, {magic.name: magic for magic in magics}, offers(lambda: shell.user_ns)
+        )
         _completers[id(shell)].install()
 
 
@@ -85,19 +91,3 @@ def _overview(magics: list[Magic]) -> Callable[[str], None]:
         print(overview(magics))
 
     return lora
-
-
-def _offers(shell: InteractiveShell) -> Any:
-    from lora_magic.magics.completion import Offers, data_names
-
-    def adapters() -> list[str]:
-        from lora_magic import api
-
-        return list(api.session().adapters)
-
-    def runs() -> list[str]:
-        from lora_magic.training.runs import run_names
-
-        return run_names()
-
-    return Offers(adapters, lambda: data_names(shell.user_ns), runs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_magic.config.compare import NO_MEASURES
 from lora_magic.config.fields import label
 from lora_magic.demo import DATASETS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _OURS = re.compile(r"^\s*(?:\w+\s*=\s*)?%{1,2}(lora(?:_\w+)?)(\s.*)$", re.DOTALL)
 COMMON = ("--debug", "--help")
+PROMPTED = ("base+system", "base+3-shot", "base-16bit")
 LAYERS = ("all-linear", "attention", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -71,7 +73,8 @@ def _candidates(magic: Magic, words: list[str], word: str, offers: Offers) -> li
     if last in options and options[last].type != "bool":
         return _values(options[last], word, offers)
     if word.startswith("-"):
-        return [option for option in (*options, *COMMON) if option not in words]
+        common = ("--form", *COMMON) if magic.has_form else COMMON
+        return [option for option in (*options, *common) if option not in words]
     places = [field for field in on_line.values() if field.metadata["positional"]]
     index = _positionals(words, options)
     return _values(places[index], word, offers) if index < len(places) else []
@@ -104,6 +107,12 @@ def _values(field: Any, word: str, offers: Offers) -> list[str]:
         return [*map(_quoted, offers.adapters()), *_files(word, folders=True)]
     if kind == "adapters":
         return _listed(word, ["base", *offers.adapters()])
+    if kind == "columns":
+        return _listed(word, ["base", *offers.adapters(), *PROMPTED])
+    if kind == "measures":
+        from lora_magic.evaluation.measures import MEASURES
+
+        return _listed(word, [*MEASURES, NO_MEASURES])
     if kind == "layers":
         return _listed(word, LAYERS)
     if kind == "run":

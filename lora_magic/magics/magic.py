@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from lora_magic.boundary import boundary, debugging
 from lora_magic.config.fields import Config
 from lora_magic.errors import LoraError
+from lora_magic.forms.layout import LAYOUTS
+from lora_magic.magics.opening import open_form
 from lora_magic.magics.parser import Parser
 
 NO_EXPANSION = "_ipython_magic_no_var_expand"
@@ -23,6 +25,7 @@ class Magic:
         example: a line that works as it stands.
         takes_body: also a cell magic.
         body_fields: fields that the body brings, not the line.
+        has_form: called with nothing it opens a form.
     """
 
     name: ClassVar[str]
@@ -33,7 +36,10 @@ class Magic:
     body_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
-        self.parser = Parser(self.name, self.config_class, self.about, self.example, self.body_fields, self.takes_body)
+        self.has_form = self.name in LAYOUTS
+        self.parser = Parser(
+            self.name, self.config_class, self.about, self.example, self.body_fields, self.takes_body, self.has_form
+        )
 
     def call(self, given: dict[str, Any]) -> Any:
         """The twin function, which has the magic's name without `lora_`, with what line and body gave."""
@@ -45,14 +51,22 @@ class Magic:
         """What the cell's body gives; the line, parsed into `given`, wins where both name an option."""
         raise LoraError(f"%%{self.name} takes no body.", f"Write it as a line: %{self.name}")
 
+    def works_bare(self) -> bool:
+        """Whether there is work to do with nothing chosen, in place of a form."""
+        return False
+
     def run(self, line: str, cell: str | None) -> Any:
-        """Parse, then call; `--help` prints and returns nothing, `--into` also keeps the result."""
+        """Parse, then call; `--help` prints and a form opens, both return nothing; `--into` also keeps the result."""
         variables = self.variables()
         given = self.parser.parse(line, variables)
         if given.pop("help", False):
             print(self.parser.format_help())
             return None
         given.pop("debug", None)
+        asked = given.pop("form", False)
+        if asked or (self.has_form and not given and cell is None and not self.works_bare()):
+            open_form(self, line, asked)
+            return None
         into = given.pop("into", None)
         if into is not None and not into.isidentifier():
             raise LoraError(f"--into {into}: not a variable's name.", "Use letters, digits and _.")

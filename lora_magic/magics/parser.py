@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
         example: a line that works as it stands.
         left_out: fields that the line does not take (a cell's body brings them).
         takes_body: also a cell magic, whose result `--into` keeps.
+        has_form: `--form` opens its form.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Parser(argparse.ArgumentParser):
         example: str,
         left_out: tuple[str, ...] = (),
         takes_body: bool = False,
+        has_form: bool = False,
     ) -> None:
         super().__init__(
             prog=f"%{name}", description=about, epilog=f"Example: {example}", allow_abbrev=False, add_help=False,
@@ -49,6 +51,8 @@ class Parser(argparse.ArgumentParser):
                 self._add(field, hints[field.name])
         if takes_body:
             self.add_argument("--into", metavar="VARIABLE", help="leave the result in this variable")
+        if has_form:
+            self.add_argument("--form", action="store_true", help="choose in a form that begins with these values")
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         self.add_argument("--help", action="store_true", help="show this")
 
@@ -79,7 +83,7 @@ class Parser(argparse.ArgumentParser):
         raise LoraError(f"{self.prog}: {message.removeprefix('argument ')}.", f"Example: {self.example}")
 
     def parse(self, line: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """Field names and values of what the line gives; `help`, `debug` and `into` among them when asked for.
+        """Field names and values of what the line gives; `help`, `debug`, `form` and `into` too when asked for.
 
         Args:
             line: as typed.

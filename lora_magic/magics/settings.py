@@ -27,7 +27,8 @@ _KINDS: dict[str, type[Config]] = {
 }  # fmt: skip
 _PLANNED = {"load_bits", "load_backend", *(f"train_{name}" for name in PlanConfig.__dataclass_fields__)}
 ASKED_EACH_TIME = {
-    "data", "eval_data", "prompts", "from_run", "continue_from", "fix", "overwrite", "trust_remote_code",
+    "data", "eval_data", "prompts", "general", "from_run", "continue_from", "fix", "overwrite", "trust_remote_code",
+    "blind", "scores", "votes",
 }  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.errors import LoraError
-from lora_magic.merging.originals import read_json
+from lora_magic.merging.originals import read_json, require_inside
 from lora_magic.merging.tensors import Reader, Stored, listing
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-SUPPORTED = "LoRA, rsLoRA and DoRA, with biases, modules_to_save and rank or alpha patterns"
+SUPPORTED = "adapters whose change peft can add to the base's own weights, LoRA and its relatives among them"
 
 _PREFIX = "base_model.model."
 _FACTOR = re.compile(
@@ -25,9 +25,21 @@ _FACTOR = re.compile(
 _WRAPPERS = re.compile(r"\.(?:base_layer|modules_to_save)(?=\.)")
 
 _REFUSED_SETTINGS = (
-    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "monteclora_config",
-    "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config",
+    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "monteclora_config", "use_bdlora",
+    "use_qalora", "velora_config",
 )  # fmt: skip
+
+_PEFTS_SETTINGS = ("target_parameters", "trainable_token_indices")
+
+_REFUSED_KINDS = frozenset({
+    "ADAPTION_PROMPT", "CARTRIDGE", "CPT", "MULTITASK_PROMPT_TUNING", "POLY", "PREFIX_TUNING", "PROMPT_TUNING",
+    "P_TUNING", "XLORA",
+})  # fmt: skip
+
+_TITLES = {
+    "IA3": "IA³", "LN_TUNING": "LayerNorm tuning", "LOHA": "LoHa", "LOKR": "LoKr", "LORA": "LoRA", "MISS": "MiSS",
+    "RANDLORA": "RandLoRA", "TRAINABLE_TOKENS": "trained tokens", "VERA": "VeRA",
+}  # fmt: skip
 
 _REFUSED_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
 
@@ -66,6 +78,8 @@ class Adapter:
         modules_to_save: modules trained whole.
         factors: by module, named as in the model.
         replaced: whole tensors that take an original's place, by parameter name.
+        by_peft: the kind's name where peft itself merges it, layer by layer; else empty. Then `factors` and
+            `replaced` are empty.
     """
 
     folder: Path
@@ -81,10 +95,13 @@ class Adapter:
     modules_to_save: tuple[str, ...]
     factors: Mapping[str, Factors]
     replaced: Mapping[str, Stored]
+    by_peft: str = ""
 
     @property
     def method(self) -> str:
         """The variant's name."""
+        if self.by_peft and self.by_peft != "LoRA":
+            return self.by_peft
         plain = "DoRA" if self.use_dora else "LoRA"
         return f"rs{plain}" if self.use_rslora else plain
 
@@ -110,8 +127,8 @@ def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> f
 
 def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
     kind = str(settings.get("peft_type", "missing"))
-    if kind != "LORA":
-        raise LoraError(f"{folder} has peft_type {kind}, which is not merged here.", f"Supported: {SUPPORTED}.")
+    if kind in _REFUSED_KINDS or kind == "missing":
+        raise LoraError(f"{folder} has peft_type {kind}, which has no merged form.", f"Supported: {SUPPORTED}.")
     used = [name for name in _REFUSED_SETTINGS if settings.get(name)]
     if used:
         raise LoraError(f"{folder} uses {used[0]}, which is not merged here.", f"Supported: {SUPPORTED}.")
@@ -125,6 +142,7 @@ def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
 
 def _weights_file(folder: Path) -> Path:
     if (folder / WEIGHTS).exists():
+        require_inside(folder / WEIGHTS, folder)
         return folder / WEIGHTS
     pickles = sorted(folder.glob("*.bin"))
     if pickles:
@@ -153,11 +171,6 @@ def _factors(module: str, parts: Mapping[str, Stored], folder: Path) -> Factors:
     a, b = parts.get(f"{kind}_A"), parts.get(f"{kind}_B")
     if a is None or b is None:
         raise LoraError(f"{folder / WEIGHTS} has only a part of {module}.", "Save the adapter again.")
-    if len(a.shape) != 2 or len(b.shape) != 2:
-        shapes = f"{list(a.shape)} and {list(b.shape)}"
-        raise LoraError(
-            f"{module} has factors of shape {shapes}; only matrices are merged.", f"Supported: {SUPPORTED}."
-        )
     return Factors(a, b, kind == "embedding", parts.get("magnitude"), parts.get("bias"))
 
 
@@ -216,6 +229,23 @@ def _adapter(folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, St
     return adapter
 
 
+def _is_for_peft(settings: Mapping[str, Any], tensors: Mapping[str, Stored]) -> bool:
+    """True for what is not two matrices a module: other kinds, adapted experts, single tokens, convolutions."""
+    other = settings.get("peft_type") != "LORA" or any(settings.get(name) for name in _PEFTS_SETTINGS)
+    return other or any(_FACTOR.fullmatch(name) and len(t.shape) > 2 for name, t in tensors.items())
+
+
+def _for_peft(folder: Path, settings: Mapping[str, Any]) -> Adapter:
+    kind = str(settings["peft_type"])
+    rank, alpha = settings.get("r") or 0, settings.get("lora_alpha") or settings.get("alpha") or 0
+    return Adapter(
+        folder, str(settings.get("base_model_name_or_path") or ""), rank if isinstance(rank, int) else 0,
+        float(alpha) if isinstance(alpha, int | float) else 0.0, {}, {}, bool(settings.get("use_rslora")),
+        bool(settings.get("use_dora")), False, str(settings.get("bias") or "none"),
+        tuple(settings.get("modules_to_save") or ()), {}, {}, by_peft=_TITLES.get(kind, kind),
+    )  # fmt: skip
+
+
 def read_adapter(folder: Path) -> Adapter:
     """Read a peft adapter's settings and list its tensors.
 
@@ -234,6 +264,6 @@ def read_adapter(folder: Path) -> Adapter:
     tensors = listing(_weights_file(folder))
     if not tensors:
         raise LoraError(f"{folder / WEIGHTS} is empty.", "Train or save the adapter again.")
-    adapter = _adapter(folder, settings, tensors)
+    adapter = _for_peft(folder, settings) if _is_for_peft(settings, tensors) else _adapter(folder, settings, tensors)
     _refuse_broken_values(tensors)
     return adapter

@@ -1,4 +1,4 @@
-"""Models in float32 and what they say: next-token logits."""
+"""How far two models agree on the next token."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_magic.errors import LoraError
+from lora_magic.results import Agreement
 
 if TYPE_CHECKING:
     import torch
+
+_ROWS = 16
 
 
 @contextmanager
@@ -32,51 +33,26 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_float32(folder: Path, trust_remote_code: bool) -> Any:
-    """A model in float32 on the CPU, ready for evaluation.
-
-    Raises:
-        LoraError: transformers cannot make a causal language model of the folder.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with quiet():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, trust_remote_code=trust_remote_code, local_files_only=True
-            )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise LoraError(
-            f"transformers cannot load {folder} as a causal language model: {reason}", "Merging goes on unmeasured."
-        ) from error
-    return model.eval()
-
-
-def logits(model: Any, prompt: list[int]) -> torch.Tensor:
-    """Next-token logits after every position of one prompt: float32, (positions, vocabulary)."""
-    import torch
-
-    with torch.inference_mode():
-        table: torch.Tensor = model(input_ids=torch.tensor([prompt]), use_cache=False).logits[0].float()
-    return table
-
-
-def largest_difference(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Largest absolute difference of two logit tables; NaN when either holds NaN.
+def agreement(one: torch.Tensor, other: torch.Tensor) -> Agreement:
+    """How far `other` departs from `one`; NaN in either makes the difference NaN.
 
     Vocabularies that were padded differently are compared over the tokens that both have.
 
     Args:
-        one: (positions, vocabulary).
+        one: logits, (positions, vocabulary); the KL divergence is taken from its distribution.
         other: the same positions.
     """
     width = min(one.shape[-1], other.shape[-1])
-    first, second = (table[..., :width].float().cpu() for table in (one, other))
-    return float((first - second).abs().max())
-
-
-def largest(values: list[float]) -> float:
-    """The largest value; NaN wins."""
-    return max(values, key=lambda value: math.inf if math.isnan(value) else value)
+    same = 0
+    divergence = 0.0
+    differences = [0.0]
+    for start in range(0, len(one), _ROWS):
+        first, second = (table[start : start + _ROWS, :width].float().cpu() for table in (one, other))
+        same += int((first.argmax(-1) == second.argmax(-1)).sum())
+        difference = float((first - second).abs().max())
+        differences.append(difference)
+        mine, theirs = first.log_softmax(-1), second.log_softmax(-1)
+        divergence += float((mine.exp() * (mine - theirs)).nan_to_num(0.0).sum().clamp_min(0.0))
+    positions = max(1, len(one))
+    largest = max(differences, key=lambda value: math.inf if math.isnan(value) else value)
+    return Agreement(same / positions, divergence / positions, largest)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lora_magic.errors import LoraError
-from lora_magic.files import disk_errors
+from lora_magic.files import disk_errors, free_bytes, readable_bytes
+from lora_magic.merging.hub import LIGHT_FILES, Shelf, download_bytes, remote_weights, snapshot
+from lora_magic.merging.nf4 import paired
 from lora_magic.merging.tensors import Stored, listing
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-
-_LIGHT_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py", "LICENSE*", "NOTICE*", "USE_POLICY*"]
 
 
 @dataclass(frozen=True)
@@ -28,18 +27,20 @@ class Originals:
         source: the folder or Hub id that was asked for.
         folder: where its files lie.
         config: its config.json.
-        weights: every tensor by name, in the order of the files.
+        weights: every tensor by name, in the order of the files; packed 4-bit weights as one each.
+        shelf: fetches the weights' files when they are read; None where all are here.
     """
 
     source: str
     folder: Path
     config: Mapping[str, Any]
     weights: Mapping[str, Stored]
+    shelf: Shelf | None = None
 
     @property
-    def parameters(self) -> int:
-        """How many values the weights hold together."""
-        return sum(stored.values for stored in self.weights.values())
+    def packed(self) -> bool:
+        """True when some weights are known in 4 bits only."""
+        return any(stored.packed for stored in self.weights.values())
 
 
 def unquantised_name(base: str) -> str:
@@ -86,22 +87,56 @@ def _weight_files(folder: Path, source: str) -> dict[str, set[str] | None]:
     raise LoraError(f"{source} has no {SINGLE}.", "Name a folder or Hub id with a model's safetensors weights.")
 
 
-def _refuse_quantised(config: Mapping[str, Any], source: str) -> None:
+def _quantisation(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     nested = [config, *(part for part in config.values() if isinstance(part, dict))]
-    method = next((part["quantization_config"] for part in nested if part.get("quantization_config")), None)
+    found = next((part["quantization_config"] for part in nested if part.get("quantization_config")), None)
+    return found if isinstance(found, dict) or found is None else {}
+
+
+def _refuse_quantised(config: Mapping[str, Any], source: str, take_packed: bool) -> None:
+    """Refuse what cannot be unpacked, and a 4-bit copy whose original its name tells.
+
+    Raises:
+        LoraError: naming the original where it can be told.
+    """
+    method = _quantisation(config)
     if method is None:
         return
-    kind = method.get("quant_method", "unknown") if isinstance(method, dict) else "unknown"
-    guess = unquantised_name(source)
-    hint = f"Name the 16-bit original, probably {guess}." if guess != source else "Name its 16-bit original."
+    kind = method.get("quant_method", "unknown")
+    names = [source, str(config.get("_name_or_path") or "")]
+    original = next((guess for name in names if (guess := unquantised_name(name)) != name), "")
+    if kind == "bitsandbytes" and method.get("load_in_4bit"):
+        if take_packed or not original:
+            return
+        raise LoraError(
+            f"{source} holds 4-bit weights; its 16-bit original is probably {original}.",
+            f"Merge into it: --base {original}. --base {source} unpacks the 4-bit weights, with their rounding.",
+        )
+    hint = f"Name the 16-bit original: --base {original}." if original else "Name its 16-bit original: --base MODEL."
     raise LoraError(f"{source} is quantised ({kind}); a merge needs the 16-bit original weights.", hint)
+
+
+def require_inside(file: Path, folder: Path) -> None:
+    """Refuse a file that is a link to somewhere outside `folder`; the Hub's cache links to its own blobs.
+
+    Raises:
+        LoraError: it is one.
+    """
+    if not file.is_symlink():
+        return
+    root = folder.resolve()
+    if root.parent.name == "snapshots":
+        root = root.parent.parent
+    if root not in file.resolve().parents:
+        raise LoraError(f"{file} is a link out of its folder, to {file.resolve()}.", "Put the file itself there.")
 
 
 def _listed(folder: Path, source: str) -> dict[str, Stored]:
     weights: dict[str, Stored] = {}
-    for file, expected in _weight_files(folder, source).items():
+    for file, expected in sorted(_weight_files(folder, source).items()):
         if not (folder / file).exists():
             raise LoraError(f"{source} has no {file}, which its index names.", "Download the base again.")
+        require_inside(folder / file, folder)
         found = listing(folder / file)
         missing = sorted((expected or set()) - found.keys())
         if missing:
@@ -110,54 +145,25 @@ def _listed(folder: Path, source: str) -> dict[str, Stored]:
     return weights
 
 
-@contextmanager
-def _silent_hub() -> Iterator[None]:
-    """Keep the Hub's progress bars out of the notebook."""
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+def _require_room_in_cache(base: str, revision: str | None) -> None:
+    """Refuse a download that the disk of the Hub's cache cannot hold.
 
-    shown = not are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            enable_progress_bars()
+    Raises:
+        LoraError: with what is needed and what there is.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    needed, free = download_bytes(base, revision) or 0, free_bytes(Path(HF_HUB_CACHE))
+    if needed > free:
+        raise LoraError(
+            f"{base} takes {readable_bytes(needed)} to fetch and {readable_bytes(free)} is free in {HF_HUB_CACHE}.",
+            "Fetch a file at a time: --low-disk.",
+        )
 
 
-def _hub_problem(source: str, revision: str | None, error: Exception) -> LoraError:
-    from huggingface_hub import errors
-
-    wanted = f"{source}@{revision}" if revision else source
-    if isinstance(error, errors.GatedRepoError):
-        return LoraError(f"{wanted} is gated.", f"Accept its licence at huggingface.co/{source}, then log in.")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return LoraError(f"{source} has no revision {revision}.", "Leave the revision out or name one it has.")
-    if isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
-        return LoraError(f"{source} is neither a folder nor a model on the Hub.", "Check the name, or log in.")
-    return LoraError(
-        f"{wanted} cannot be reached on the Hub and is not in the cache ({type(error).__name__}).",
-        "Connect to the network, or name a folder with the base's weights.",
-    )
-
-
-def _snapshot(source: str, revision: str | None, patterns: list[str]) -> Path:
-    """Download the files of a Hub model that match `patterns`, or take them from the cache."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        with _silent_hub():
-            return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-            raise
-        raise _hub_problem(source, revision, error) from error
-
-
-def find_originals(base: str, *, revision: str | None = None) -> Originals:
+def find_originals(
+    base: str, *, revision: str | None = None, take_packed: bool = False, low_disk: Path | None = None
+) -> Originals:
     """Find the original weights of `base` and list their tensors; nothing is loaded.
 
     A Hub model's small files come first, so that a quantised one is refused before gigabytes are fetched.
@@ -165,10 +171,12 @@ def find_originals(base: str, *, revision: str | None = None) -> Originals:
     Args:
         base: a folder, or the id of a model on the Hub.
         revision: branch, tag or commit on the Hub.
+        take_packed: unpack 4-bit weights although the name tells of a 16-bit original.
+        low_disk: where one weight file of a Hub model lies at a time; None fetches all of them first.
 
     Raises:
-        LoraError: there is no such model, it is quantised, it is not in safetensors, a file is damaged, or
-            the Hub cannot be reached.
+        LoraError: there is no such model, it is quantised and cannot be unpacked, it is not in safetensors, a
+            file is damaged, or the Hub cannot be reached.
     """
     folder = Path(base).expanduser()
     local = folder.is_dir()
@@ -176,10 +184,16 @@ def find_originals(base: str, *, revision: str | None = None) -> Originals:
         raise LoraError(f"There is no folder {base}.", "Check the path of the base.")
     with disk_errors(folder):
         if not local:
-            folder = _snapshot(base, revision, _LIGHT_FILES)
+            folder = snapshot(base, revision, LIGHT_FILES)
         config = read_json(folder / "config.json")
-        _refuse_quantised(config, base)
+        _refuse_quantised(config, base, take_packed)
+        if not local and low_disk is not None:
+            weights = remote_weights(base, revision, low_disk)
+            if _quantisation(config):
+                raise LoraError(f"{base} holds 4-bit weights.", "Leave --low-disk out.")
+            return Originals(base, folder, config, weights, Shelf(base, revision, low_disk))
         if not local:
+            _require_room_in_cache(base, revision)
             indexed = list(_weight_files(folder, base)) if (folder / INDEX).exists() else [SINGLE]
-            folder = _snapshot(base, revision, [*_LIGHT_FILES, *indexed])
-    return Originals(base, folder, config, _listed(folder, base))
+            folder = snapshot(base, revision, [*LIGHT_FILES, *indexed])
+    return Originals(base, folder, config, paired(_listed(folder, base)))

@@ -1,13 +1,18 @@
-"""Reading safetensors files: what is in them, and one tensor at a time."""
+"""Reading safetensors files: what is in them, and rows of one tensor at a time.
+
+The format (https://huggingface.co/docs/safetensors): 8 bytes with the header's length, little-endian; the
+header, a JSON object of dtype, shape and byte range by tensor name; the values. Rows are read with plain reads
+rather than through a memory map, so that what is held is what was asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from lora_magic.errors import LoraError
 
@@ -26,6 +31,14 @@ FLOATING: Mapping[str, str] = {"F64": "float64", "F32": "float32", "F16": "float
 CODES: Mapping[str, str] = {name: code for code, name in FLOATING.items()}
 """safetensors' name by torch's name."""
 
+LARGEST_HEADER = 100_000_000
+"""Bytes; the format's own limit."""
+
+_TORCH: Mapping[str, str] = {
+    **FLOATING, "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "U16": "uint16",
+    "U32": "uint32", "U64": "uint64", "BOOL": "bool",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -36,77 +49,198 @@ class Stored:
         file: the safetensors file.
         shape: its size along each dimension.
         dtype: safetensors' name, such as "BF16".
+        start: where in the file its values begin, in bytes.
+        packed: for a weight in bitsandbytes' 4-bit format, the tensors that hold it, by the last part of their
+            names; `shape` and `dtype` are then those of the weight that was packed.
     """
 
     name: str
     file: Path
     shape: tuple[int, ...]
     dtype: str
+    start: int = 0
+    packed: Mapping[str, Stored] = field(default_factory=dict, compare=False)
 
     @property
     def values(self) -> int:
         """How many values it holds."""
         return prod(self.shape)
 
+    @property
+    def rows(self) -> int:
+        """Its size along the first dimension; 1 for a single value."""
+        return self.shape[0] if self.shape else 1
 
-@contextmanager
-def opened(file: Path) -> Iterator[Any]:
-    """A safetensors file, memory-mapped.
+
+def damaged(file: Path) -> LoraError:
+    """What is said of a file that ends early or whose header is none."""
+    return LoraError(f"{file} is cut short or damaged.", "Download or save it again.")
+
+
+def read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file and where the values begin.
 
     Raises:
-        LoraError: it is missing, unreadable, cut short or no safetensors file.
+        LoraError: it is missing, unreadable, or no safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    damaged = LoraError(f"{file} is cut short or damaged.", "Download or save it again.")
     try:
-        handle = safe_open(file, framework="pt")
-    except SafetensorError as error:
-        raise damaged from error
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            text = stream.read(length) if 0 < length <= LARGEST_HEADER else b""
     except OSError as error:
         raise LoraError(f"{file} cannot be read ({error.strerror or error}).", "Check the file.") from error
-    with handle as stream:
-        yield stream
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(file) from error
+    if len(text) != length or not isinstance(header, dict):
+        raise damaged(file)
+    return header, 8 + length
 
 
 def listing(file: Path) -> dict[str, Stored]:
-    """Every tensor of `file` in the file's order, without reading its values.
+    """Every tensor of `file` in the order of its values, without reading them.
 
     Raises:
-        LoraError: the file is damaged, or holds a dtype that a merge does not take (float8, packed 4-bit).
+        LoraError: the file is damaged, or holds a dtype that a merge does not take (float8, say).
     """
-    found = {}
-    with opened(file) as stream:
-        for name in stream.keys():  # noqa: SIM118 (safetensors' handle is not a mapping)
-            part = stream.get_slice(name)
-            found[name] = Stored(name, file, tuple(part.get_shape()), str(part.get_dtype()))
-    for stored in found.values():
-        if stored.dtype not in ITEM_BYTES:
-            raise LoraError(
-                f"{stored.name} in {file.name} has dtype {stored.dtype}, which cannot be merged into.",
-                "Name the 16-bit original of this model.",
-            )
+    header, begin = read_header(file)
+    found = listed(file, header, begin)
+    size = file.stat().st_size
+    if max((s.start + s.values * ITEM_BYTES[s.dtype] for s in found.values()), default=begin) != size:
+        raise damaged(file)
     return found
 
 
+def listed(file: Path, header: Mapping[str, Any], begin: int) -> dict[str, Stored]:
+    """The tensors that a header names, in the order of their values.
+
+    Args:
+        file: where they are, or will be.
+        header: as read.
+        begin: where the values begin, in bytes.
+
+    Raises:
+        LoraError: the header contradicts itself, or names a dtype that a merge does not take.
+    """
+    found = []
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        try:
+            start, end = (int(offset) for offset in entry["data_offsets"])
+            shape, dtype = tuple(int(size) for size in entry["shape"]), str(entry["dtype"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(file) from error
+        if dtype not in ITEM_BYTES:
+            raise LoraError(
+                f"{name} in {file.name} has dtype {dtype}, which cannot be merged into.",
+                "Name the 16-bit original of this model.",
+            )
+        if start < 0 or min(shape, default=0) < 0 or end - start != prod(shape) * ITEM_BYTES[dtype]:
+            raise damaged(file)
+        found.append(Stored(name, file, shape, dtype, begin + start))
+    return {stored.name: stored for stored in sorted(found, key=lambda stored: stored.start)}
+
+
+class Rooms:
+    """Memory that is used again and again: asking for fresh memory costs more than the arithmetic on it.
+
+    Args:
+        count: how many tensors are in use at once.
+        device: torch's name of where they lie.
+    """
+
+    def __init__(self, count: int, device: str = "cpu") -> None:
+        self._held: list[torch.Tensor | None] = [None] * count
+        self._device, self._next = device, 0
+
+    def take(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """An empty tensor, in the memory of the one that was taken `count` times ago."""
+        import torch
+
+        needed = prod(shape) * dtype.itemsize
+        room = self._held[self._next]
+        if room is None or len(room) < needed:
+            room = torch.empty(needed, dtype=torch.uint8, device=self._device)
+            self._held[self._next] = room
+        self._next = (self._next + 1) % len(self._held)
+        return room[:needed].view(dtype).view(tuple(shape))
+
+
 class Reader:
-    """Reads stored tensors one at a time, keeping the file of the last one open."""
+    """Reads rows of stored tensors, keeping the file of the last one open."""
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
         self._file: Path | None = None
-        self._stream: Any = None
+        self._stream: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the open file."""
+        if self._stream is not None:
+            self._stream.close()
+        self._file = self._stream = None
 
     def read(self, stored: Stored) -> torch.Tensor:
-        """The values of `stored`, in its own shape and dtype, on the CPU."""
-        if stored.file != self._file:
-            self._stack.close()
-            self._stream, self._file = self._stack.enter_context(opened(stored.file)), stored.file
-        tensor: torch.Tensor = self._stream.get_tensor(stored.name)
+        """The values of `stored`, in its own shape and dtype, on the CPU; of a packed weight in float32.
+
+        Raises:
+            LoraError: the file ends early or cannot be read.
+        """
+        if stored.packed:
+            from lora_magic.merging.nf4 import unpacked
+
+            return unpacked({name: self.read(part) for name, part in stored.packed.items()}, stored)
+        return self._values(stored, stored.start, stored.shape)
+
+    def rows(self, stored: Stored, start: int, stop: int, rooms: Rooms | None = None) -> torch.Tensor:
+        """Rows `start` to `stop` along the first dimension, as `read` gives them, in memory of `rooms` if given."""
+        if stored.packed:
+            return self.read(stored)[start:stop]
+        if not stored.shape:
+            return self.read(stored)
+        row = stored.values // max(1, stored.rows) * ITEM_BYTES[stored.dtype]
+        return self._values(stored, stored.start + start * row, (stop - start, *stored.shape[1:]), rooms)
+
+    def gather(self, stored: Stored, rows: Sequence[int]) -> torch.Tensor:
+        """The given rows along the first dimension, in the given order."""
+        import torch
+
+        if stored.packed:
+            return self.read(stored)[list(rows)]
+        return torch.cat([self.rows(stored, row, row + 1) for row in rows])
+
+    def _values(self, stored: Stored, start: int, shape: tuple[int, ...], rooms: Rooms | None = None) -> torch.Tensor:
+        import torch
+
+        dtype = getattr(torch, _TORCH[stored.dtype])
+        tensor = torch.empty(shape, dtype=dtype) if rooms is None else rooms.take(shape, dtype)
+        if tensor.numel():
+            room: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+            self._fill(stored.file, start, memoryview(room))
         return tensor
+
+    def _fill(self, file: Path, start: int, room: memoryview) -> None:
+        try:
+            stream = self._opened(file)
+            stream.seek(start)
+            done = 0
+            while done < len(room):
+                count = stream.readinto(room[done:])  # type: ignore[attr-defined]
+                if not count:
+                    raise damaged(file)
+                done += count
+        except OSError as error:
+            raise LoraError(f"{file} cannot be read ({error.strerror or error}).", "Check the file.") from error
+
+    def _opened(self, file: Path) -> BinaryIO:
+        if self._stream is None or file != self._file:
+            self.close()
+            self._stream, self._file = file.open("rb", buffering=0), file
+        return self._stream

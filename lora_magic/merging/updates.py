@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lora_magic.errors import LoraError
 from lora_magic.merging.adapter import Adapter, Factors
@@ -13,6 +13,10 @@ from lora_magic.merging.tensors import Stored
 
 if TYPE_CHECKING:
     import torch
+
+    from lora_magic.merging.through_peft import PeftLayers
+
+T = TypeVar("T")
 
 _INPUT_EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "word_embeddings", "tok_embeddings")
 _OUTPUT_HEADS = ("lm_head", "embed_out")
@@ -29,6 +33,7 @@ class Update:
         transposed: the weight lies as (inputs, outputs).
         replacement: a whole tensor that takes the original's place first, or None.
         added: a vector that is added after scaling (a bias), or None.
+        layers: what peft itself merges, for kinds of adapter that have no factors; or None.
     """
 
     factors: Factors | None = None
@@ -36,6 +41,7 @@ class Update:
     transposed: bool = False
     replacement: Stored | None = None
     added: Stored | None = None
+    layers: PeftLayers | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,14 @@ def _essence(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _CONTAINERS)
 
 
-def _finder(originals: Originals) -> Callable[[str], Stored | None]:
-    """A function that finds a parameter's original: by its name, else by its name without containers."""
-    similar: dict[str, list[Stored]] = {}
-    for name, stored in originals.weights.items():
-        similar.setdefault(_essence(name), []).append(stored)
+def finder(weights: Mapping[str, T]) -> Callable[[str], T | None]:
+    """A function that finds what `weights` has for a parameter: by its name, else by its name without containers."""
+    similar: dict[str, list[T]] = {}
+    for name, found in weights.items():
+        similar.setdefault(_essence(name), []).append(found)
 
-    def find(parameter: str) -> Stored | None:
-        exact = originals.weights.get(parameter)
+    def find(parameter: str) -> T | None:
+        exact = weights.get(parameter)
         found = similar.get(_essence(parameter), [])
         return exact or (found[0] if len(found) == 1 else None)
 
@@ -107,8 +113,13 @@ def _is_weight_of(parameter: str, modules: tuple[str, ...]) -> bool:
     return parameter.endswith(".weight") and _module(parameter) in modules
 
 
-def _updates(adapter: Adapter) -> dict[str, Update]:
+def _updates(adapter: Adapter, originals: Originals, trust_remote_code: bool) -> dict[str, Update]:
     """Every change that the adapter makes, by parameter name in the model."""
+    if adapter.by_peft:
+        from lora_magic.merging.through_peft import PeftLayers
+
+        layers = PeftLayers(originals, adapter, trust_remote_code)
+        return {name: Update(layers=layers) for name in layers.changed}
     updates = {name: Update(replacement=stored) for name, stored in adapter.replaced.items()}
     for module, factors in adapter.factors.items():
         weight, scaling = f"{module}.weight", adapter.scaling(module)
@@ -174,6 +185,8 @@ def _same_change(embedding: Update, head: Update) -> bool:
             first, second = reader.read(one), reader.read(other)
         return bool(torch.equal(first, second.T if transposed else second))
 
+    if embedding.layers is not None:
+        return embedding.layers.ends_are_one
     if not equal(embedding.replacement, head.replacement):
         return False
     if embedding.factors is None or head.factors is None:
@@ -205,18 +218,19 @@ def _apart(originals: Originals, updates: dict[str, Update]) -> tuple[Stored | N
     return shared, updates, True
 
 
-def plan_merge(originals: Originals, adapter: Adapter) -> Plan:
+def plan_merge(originals: Originals, adapter: Adapter, trust_remote_code: bool = False) -> Plan:
     """Match every part of the adapter to a weight of the base.
 
     Args:
         originals: the base.
         adapter: every tensor of which must find its weight.
+        trust_remote_code: let transformers run code from the base's folder, where peft merges.
 
     Raises:
         LoraError: a part matches no weight (an adapter of another base), or the shapes differ.
     """
-    shared, updates, untied = _apart(originals, _updates(adapter))
-    find = _finder(originals)
+    shared, updates, untied = _apart(originals, _updates(adapter, originals, trust_remote_code))
+    find = finder(originals.weights)
     changed: dict[str, Output] = {}
     for parameter, update in updates.items():
         head = shared is not None and _is_weight_of(parameter, _OUTPUT_HEADS)
@@ -250,6 +264,7 @@ def apply_factors(
     *,
     transposed: bool = False,
     magnitude: torch.Tensor | None = None,
+    norm: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Change `weight` in place: W + s·B·A, and with DoRA m ⊙ (W + s·B·A) / ‖W + s·B·A‖.
 
@@ -264,6 +279,7 @@ def apply_factors(
         scaling: s.
         transposed: the weight's orientation.
         magnitude: m, (outputs,).
+        norm: ‖W + s·B·A‖ of each output, where `weight` is only some rows of a transposed one.
 
     Returns:
         `weight` itself.
@@ -274,7 +290,8 @@ def apply_factors(
     left, right = (a.T, b.T) if transposed else (b, a)
     weight.addmm_(left, right, alpha=scaling)
     if magnitude is not None:
-        norm = torch.linalg.vector_norm(weight, dim=0 if transposed else 1)
+        if norm is None:
+            norm = torch.linalg.vector_norm(weight, dim=0 if transposed else 1)
         factor = magnitude.to(weight.dtype).reshape(-1) / norm
         weight.mul_(factor if transposed else factor[:, None])
     return weight

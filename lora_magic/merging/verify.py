@@ -1,24 +1,25 @@
 """Does the merged model say what the base with its adapter says?
 
-Three comparisons of next-token logits on probe prompts, in float32 on the CPU, with one model in memory at a
-time: the merge's own arithmetic, the rounding to the written dtype, and the quantisation that was trained on.
+Next-token logits on a few prompts, in float32, of models whose weights are read as they are needed: the base with
+the adapter unmerged, the merge's own arithmetic, the written files, and the base alone. Beside them the model as it
+was trained, where it is loaded.
 """
 
 from __future__ import annotations
 
-import gc
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import LoraError
-from lora_magic.files import free_bytes, readable_bytes
-from lora_magic.merging.logits import largest, largest_difference, load_float32, logits, quiet
-from lora_magic.merging.originals import Originals
-from lora_magic.merging.stream import stream
+from lora_magic.files import readable_bytes
+from lora_magic.merging.logits import agreement
+from lora_magic.merging.originals import Originals, find_originals
+from lora_magic.merging.skeleton import Streamed, Weights, of_originals, of_outputs, skeleton, with_adapter
+from lora_magic.merging.stream import exact_products
 from lora_magic.merging.updates import Plan
+from lora_magic.results import Agreement
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +30,13 @@ ABSOLUTE_TOLERANCE = 1e-3
 RELATIVE_TOLERANCE = 3e-5
 """The same as a share of the largest logit, for models whose logits are large."""
 
-_MEMORY_FACTOR = 1.3
-_FLOAT32_BYTES = 4
+TOKENS = {"cpu": 320, "cuda": 1024}
+"""Tokens of all prompts together that are looked at: an 8B model takes 16 GFLOP for each, four times over."""
+
+TABLE_BYTES = 64 * 2**20
+"""Of the logits of one model; with a vocabulary of 128,256 tokens they are those of 130 positions."""
+
+Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -48,62 +54,97 @@ class LogitSource:
 
 @dataclass
 class Differences:
-    """What was measured: largest absolute logit differences, None where not measured.
+    """What was measured; None where it was not.
 
     Attributes:
         merged: merged in float32 against float32 base + adapter.
         stored: the written folder against float32 base + adapter.
         trained: the written folder against the adapter on the base as trained.
-        quantisation: float32 base against the base as trained.
-        agreement: share of positions where the written folder and the adapter as trained agree on the top
-            token.
-        tolerance: what `merged` was held against.
-        probes: prompts measured on.
+        quantisation: the base as trained against the float32 base.
+        tolerance: what the largest difference of `merged` was held against.
+        probes, positions: prompts, and positions in them, that were measured on.
         notes: why something was not measured.
     """
 
-    merged: float | None = None
-    stored: float | None = None
-    trained: float | None = None
-    quantisation: float | None = None
-    agreement: float | None = None
+    merged: Agreement | None = None
+    stored: Agreement | None = None
+    trained: Agreement | None = None
+    quantisation: Agreement | None = None
     tolerance: float | None = None
     probes: int = 0
+    positions: int = 0
     notes: list[str] = field(default_factory=list)
 
 
-def reason_not_to_load(originals: Originals) -> str:
-    """Why the base is not verified: its float32 weights do not fit in the free memory. Empty when they do."""
+@dataclass(frozen=True)
+class Batch:
+    """Prompts padded on the right, and the positions that are looked at.
+
+    Attributes:
+        prompts: token ids.
+        chosen: (prompt, position) pairs, spread evenly over all of them.
+    """
+
+    prompts: Sequence[list[int]]
+    chosen: Sequence[tuple[int, int]]
+
+    @classmethod
+    def of(cls, prompts: Sequence[list[int]], vocabulary: int, tokens: int) -> Batch:
+        """As many positions of the prompts' beginnings as `TABLE_BYTES` hold.
+
+        Args:
+            prompts: token ids.
+            vocabulary: how many tokens there are.
+            tokens: of all prompts together at most, two each at least.
+        """
+        cut = [list(prompt[: max(2, tokens // len(prompts))]) for prompt in prompts if prompt]
+        places = [(row, position) for row, prompt in enumerate(cut) for position in range(len(prompt))]
+        most = max(len(cut), TABLE_BYTES // (4 * max(1, vocabulary)))
+        step = max(1.0, len(places) / most)
+        count = min(len(places), most)
+        return cls(cut, [places[int(index * step)] for index in range(count)])
+
+    def logits(self, model: Streamed) -> torch.Tensor:
+        """Of the chosen positions, (positions, vocabulary)."""
+        import torch
+
+        width = max(len(prompt) for prompt in self.prompts)
+        ids = torch.tensor([prompt + [0] * (width - len(prompt)) for prompt in self.prompts])
+        mask = torch.tensor([[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in self.prompts])
+        return model.logits(ids, mask, torch.tensor([row * width + position for row, position in self.chosen]))
+
+    def picked(self, ask: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
+        """The same positions of a model that answers one prompt at a time."""
+        import torch
+
+        tables = []
+        for row, prompt in enumerate(self.prompts):
+            wanted = [position for other, position in self.chosen if other == row]
+            if wanted:
+                tables.append(ask(prompt)[wanted].float().cpu())
+        return torch.cat(tables)
+
+
+def _needed_bytes(originals: Originals) -> int:
+    """Memory for verifying: a module's weights twice over, and four tables of logits."""
+    ends = ("embed_tokens.weight", "lm_head.weight")
+    inner = (stored.values for name, stored in originals.weights.items() if not name.endswith(ends))
+    return 8 * max(inner, default=0) + 4 * TABLE_BYTES + 2**28
+
+
+def reason_not_to_measure(originals: Originals, probes: Sequence[list[int]]) -> str:
+    """Why nothing is measured; empty when it is."""
     import psutil
 
-    needed = int(originals.parameters * _FLOAT32_BYTES * _MEMORY_FACTOR)
-    available = int(psutil.virtual_memory().available)
-    if needed <= available:
-        return ""
-    return (
-        f"differences not measured: the float32 base needs {readable_bytes(needed)} of memory and "
-        f"{readable_bytes(available)} is free"
-    )
-
-
-def _put_merged(model: Any, plan: Plan) -> None:
-    """Replace the changed parameters of a float32 base by the merge's own values."""
-    import torch
-
-    names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    if plan.untied:
-        model.config.tie_word_embeddings = False
-    for output, tensor in stream(plan.changed):
-        if output.parameter not in names:
-            raise LoraError(
-                f"The base model has no parameter {output.parameter}, which the adapter changes.",
-                "Name the base that the adapter was trained on.",
-            )
-        owner, _, leaf = output.parameter.rpartition(".")
-        value = tensor.to(torch.float32, copy=True)
-        setattr(model.get_submodule(owner), leaf, torch.nn.Parameter(value, requires_grad=False))
-    if not plan.untied:
-        model.tie_weights()
+    if not any(probes):
+        return "differences not measured: no probe prompts"
+    if originals.shelf is not None:
+        return "differences not measured: --low-disk drops the base's files as they are merged"
+    needed, available = _needed_bytes(originals), int(psutil.virtual_memory().available)
+    if needed > available:
+        free = readable_bytes(available)
+        return f"differences not measured: that needs {readable_bytes(needed)} of memory and {free} is free"
+    return ""
 
 
 class Verification:
@@ -116,6 +157,7 @@ class Verification:
         probes: prompts as token ids.
         trained: the model as trained, or None.
         trust_remote_code: passed to transformers.
+        device: where to compute.
     """
 
     def __init__(
@@ -126,13 +168,14 @@ class Verification:
         probes: Sequence[list[int]],
         trained: LogitSource | None,
         trust_remote_code: bool,
+        device: str = "cpu",
     ) -> None:
         self._originals, self._adapter_folder, self._plan = originals, adapter_folder, plan
+        self._trained, self._trust, self._device = trained, trust_remote_code, device
         self._probes = [list(prompt) for prompt in probes if prompt]
-        self._trained, self._trust = trained, trust_remote_code
         self._found = Differences()
 
-    def run(self, written: Path, report: Callable[[float, str], None]) -> Differences:
+    def run(self, written: Path, report: Report) -> Differences:
         """Measure.
 
         Args:
@@ -142,96 +185,77 @@ class Verification:
         Raises:
             LoraError: the merge's arithmetic differs from the adapter's by more than the tolerance.
         """
-        reason = "differences not measured: no probe prompts" if not self._probes else ""
-        reason = reason or reason_not_to_load(self._originals)
-        with tempfile.TemporaryDirectory(prefix="lora_magic-logits-") as spill:
-            reason = reason or self._reason_not_to_spill(Path(spill))
-            if reason:
-                self._found.notes.append(reason)
-                return self._found
-            report(0.0, "verifying: the base with its adapter")
+        reason = reason_not_to_measure(self._originals, self._probes)
+        if not reason:
+            config = self._originals.config
+            nested = config.get("text_config")
+            inner = nested.get("vocab_size", 0) if isinstance(nested, dict) else 0
+            batch = Batch.of(self._probes, int(config.get("vocab_size") or inner), TOKENS[self._device])
             try:
-                base = load_float32(self._originals.folder, self._trust)
+                with exact_products():
+                    self._measure(batch, written, report)
+            except _Wrong:
+                raise
             except LoraError as error:
-                self._found.notes.append(f"differences not measured: {error.problem}")
-                return self._found
-            self._measure_base(base)
-            self._measure_merge(base, Path(spill), report)
-            del base
-            gc.collect()
-            report(0.7, "verifying: the written files")
-            self._measure_written(written, Path(spill))
+                reason = f"differences not measured: {error.problem}"
+        if reason:
+            self._found.notes.append(reason)
         return self._found
 
-    def _reason_not_to_spill(self, spill: Path) -> str:
-        config = self._originals.config
-        nested = config.get("text_config")
-        inner = nested.get("vocab_size", 0) if isinstance(nested, dict) else 0
-        vocabulary = int(config.get("vocab_size") or inner)
-        needed = sum(len(prompt) for prompt in self._probes) * vocabulary * _FLOAT32_BYTES
-        free = free_bytes(spill)
-        if needed <= free:
-            return ""
-        return (
-            f"differences not measured: the probes' logits need {readable_bytes(needed)} and "
-            f"{readable_bytes(free)} is free at {spill.parent}"
-        )
-
-    def _measure_base(self, base: Any) -> None:
-        if self._trained is not None:
-            pairs = ((logits(base, prompt), self._trained.base(prompt)) for prompt in self._probes)
-            self._found.quantisation = largest([largest_difference(*pair) for pair in pairs])
-
-    def _measure_merge(self, base: Any, spill: Path, report: Callable[[float, str], None]) -> None:
-        """The reference logits, kept on disk, then the merge in float32 against them."""
-        import torch
-        from peft import PeftModel
-
-        with quiet():
-            adapted: Any = PeftModel.from_pretrained(base, str(self._adapter_folder)).eval()
-        peak = 0.0
-        for number, prompt in enumerate(self._probes):
-            table = logits(adapted, prompt)
-            peak = max(peak, float(table.abs().max()))
-            torch.save(table.clone(), spill / f"{number}.pt")
-        report(0.4, "verifying: merged in float32")
-        with quiet():
-            plain = adapted.unload()
-        _put_merged(plain, self._plan)
-        self._found.merged = largest(
-            [largest_difference(logits(plain, prompt), table) for prompt, table in self._references(spill)]
-        )
-        self._found.tolerance = max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE * peak)
+    def _measure(self, batch: Batch, written: Path, report: Report) -> None:
+        found, origins = self._found, of_originals(self._originals, self._device)
+        model = with_adapter(self._skeleton(self._originals.folder), self._adapter_folder)
+        reference = self._table(batch, model, origins, report, (0.0, "base + adapter"))
+        del model
+        by_parameter = {output.parameter: output for output in self._plan.outputs}
+        merged = of_outputs(by_parameter, self._device)
+        plain = self._skeleton(self._originals.folder)
+        table = self._table(batch, plain, merged, report, (0.25, "merged in float32"))
+        found.merged = agreement(reference, table)
+        found.tolerance = max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE * float(reference.abs().max()))
+        found.probes, found.positions = len(batch.prompts), len(batch.chosen)
         self._refuse_wrong()
+        stored = of_originals(find_originals(str(written), take_packed=True), self._device)
+        table = self._table(batch, self._skeleton(written), stored, report, (0.5, "the written files"))
+        found.stored = agreement(reference, table)
+        if self._trained is not None:
+            found.trained = agreement(batch.picked(self._trained.adapter), table)
+            base = self._table(batch, self._skeleton(self._originals.folder), origins, report, (0.75, "the base alone"))
+            found.quantisation = agreement(base, batch.picked(self._trained.base))
+
+    def _skeleton(self, folder: Path) -> Any:
+        return skeleton(folder, self._trust)
+
+    def _table(
+        self, batch: Batch, model: Any, weights: Weights, report: Report, stage: tuple[float, str]
+    ) -> torch.Tensor:
+        start, what = stage
+        with weights:
+            weights.on_read = lambda share: report(start + 0.25 * share, f"verifying: {what}")
+            return batch.logits(Streamed(model, weights, self._device))
 
     def _refuse_wrong(self) -> None:
         merged, tolerance = self._found.merged, self._found.tolerance
-        if merged is None or tolerance is None or merged <= tolerance:
+        if merged is None or tolerance is None or merged.largest <= tolerance:
             return
-        raise LoraError(
-            f"The merge is not put in place: its logits differ from base + adapter by {merged:.3g} "
+        raise _Wrong(
+            f"The merge is not put in place: its logits differ from base + adapter by {merged.largest:.3g} "
             f"(tolerance {tolerance:.3g}).",
             f"The adapter is untouched in {self._adapter_folder}; use it on its base unmerged.",
         )
 
-    def _references(self, spill: Path) -> Iterator[tuple[list[int], torch.Tensor]]:
-        import torch
 
-        for number, prompt in enumerate(self._probes):
-            yield prompt, torch.load(spill / f"{number}.pt", weights_only=True)
+class _Wrong(LoraError):
+    """The merge's arithmetic is wrong, which nothing else outweighs."""
 
-    def _measure_written(self, written: Path, spill: Path) -> None:
-        model = load_float32(written, self._trust)
-        stored, trained = [], []
-        agreed = positions = 0
-        for prompt, table in self._references(spill):
-            ours = logits(model, prompt)
-            stored.append(largest_difference(ours, table))
-            if self._trained is not None:
-                theirs = self._trained.adapter(prompt)
-                trained.append(largest_difference(ours, theirs))
-                agreed += int((ours.argmax(-1) == theirs.argmax(-1).cpu()).sum())
-                positions += len(prompt)
-        self._found.stored, self._found.probes = largest(stored), len(self._probes)
-        if trained:
-            self._found.trained, self._found.agreement = largest(trained), agreed / positions
+
+def table_rows(found: Differences) -> Mapping[str, Agreement | None]:
+    """What was compared, in words, with how far it agrees; the last two only where the model as trained was there."""
+    rows = {
+        "merged in float32, base + adapter in float32": found.merged,
+        "these weights, base + adapter in float32": found.stored,
+    }
+    if found.trained is not None:
+        rows["these weights, the adapter on its base as trained"] = found.trained
+        rows["base as trained, base in float32"] = found.quantisation
+    return rows

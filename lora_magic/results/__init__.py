@@ -14,11 +14,23 @@ from typing import Any
 
 from lora_magic.estimate import Alternative, Choice, Estimate
 from lora_magic.events import Evaluated, Stepped
+from lora_magic.results.adapters import AdapterEntry as AdapterEntry
+from lora_magic.results.adapters import Adapters as Adapters
+from lora_magic.results.chat import Chat as Chat
+from lora_magic.results.chat import ChatTurn as ChatTurn
+from lora_magic.results.comparison import Comparison as Comparison
+from lora_magic.results.comparison import ComparisonRow as ComparisonRow
+from lora_magic.results.comparison import Forgetting as Forgetting
 from lora_magic.results.data import DataExample as DataExample
 from lora_magic.results.data import DataIssue as DataIssue
 from lora_magic.results.data import DataReport as DataReport
 from lora_magic.results.data import FixedCopy as FixedCopy
+from lora_magic.results.doctor import Check as Check
+from lora_magic.results.doctor import Diagnosis as Diagnosis
+from lora_magic.results.merge import Agreement as Agreement
+from lora_magic.results.merge import MergeResult as MergeResult
 from lora_magic.results.shown import Shown as Shown
+from lora_magic.results.votes import Votes as Votes
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,85 +108,6 @@ class TrainResult(Shown):
     def interrupted(self) -> bool:
         """True when the user stopped it before its planned end."""
         return self.reason == "interrupted"
-
-
-@dataclass(frozen=True, eq=False)
-class ComparisonRow:
-    """One prompt and every column's answer.
-
-    Attributes:
-        prompt: what was asked (the last user turn).
-        reference: the answer in the data, or None for a prompt of the user's own.
-        outputs: answer by column name ("base" or an adapter's name), in column order.
-        cut: names of the columns whose answer ended at the token limit.
-    """
-
-    prompt: str
-    reference: str | None
-    outputs: Mapping[str, str]
-    cut: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison(Shown):
-    """Base and adapters side by side on the same prompts, seed and decoding.
-
-    Attributes:
-        model: the base.
-        adapters: column names in order.
-        rows: the prompts with their answers.
-        source: where the prompts came from, such as "60 held-out rows of demo-json".
-        decoding: label and value pairs, such as ("tokens at most", "128").
-        seconds: generation time by column name.
-    """
-
-    model: str
-    adapters: tuple[str, ...]
-    rows: tuple[ComparisonRow, ...]
-    source: str
-    decoding: tuple[tuple[str, str], ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class MergeResult(Shown):
-    """A merged model on disk, with what the merge and its roundings changed.
-
-    All differences are the largest absolute difference of any next-token logit over the probe prompts.
-
-    Attributes:
-        path: the folder, loadable by transformers alone.
-        adapter: what was merged.
-        base: the folder or id of the original weights.
-        dtype: of the written weights.
-        bytes_written: size of the safetensors files.
-        merged_tensors: how many weights the adapter changed.
-        max_logit_difference: merged in float32 against float32 base + adapter; None when not measured.
-        stored_logit_difference: the written folder (in its dtype) against float32 base + adapter.
-        trained_logit_difference: the written folder against the adapter on the base as it was trained
-            (4-bit, say); None when that base is not loaded.
-        quantisation_logit_difference: float32 base against the loaded base, no adapter on either.
-        top_token_agreement: share of probe positions where the written folder and the adapter as trained
-            agree on the next token.
-        probes: prompts measured on.
-        seconds: wall time.
-        notes: lines worth reading, such as why something was not measured.
-    """
-
-    path: Path
-    adapter: str
-    base: str
-    dtype: str
-    bytes_written: int
-    merged_tensors: int
-    max_logit_difference: float | None
-    stored_logit_difference: float | None
-    trained_logit_difference: float | None
-    quantisation_logit_difference: float | None
-    top_token_agreement: float | None
-    probes: int
-    seconds: float
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

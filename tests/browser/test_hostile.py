@@ -39,7 +39,7 @@ from pathlib import Path
 from IPython.display import display
 from lora_magic.display.live import picture
 from lora_magic.events import Evaluated, Finished, Recovered, Started, Stepped
-from lora_magic.results import Comparison, ComparisonRow, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.results import Agreement, Comparison, ComparisonRow, LoadResult, MergeResult, Status, TrainResult
 
 answers = {"base": f"the same words {hostile}", hostile: f"other words {hostile}"}
 compared = [ComparisonRow(hostile, hostile, answers, (hostile,)), ComparisonRow(hostile, None, {hostile: hostile * 9})]
@@ -47,7 +47,8 @@ pairs = ((hostile, hostile),)
 display(Comparison(hostile, (hostile,), tuple(compared * 5), hostile, pairs, {hostile: 1.0}))
 base = LoadResult(hostile, hostile, hostile, hostile, 4, hostile, pairs, 9, 9, 9, hostile, ((hostile, 1.0),))
 display(base, Status(base, hostile, ((hostile, hostile, hostile),), pairs))
-display(MergeResult(Path(hostile), hostile, hostile, hostile, 9, 1, 0.1, 0.1, None, None, 0.5, 1, 1.0, (hostile,)))
+agreed = Agreement(0.5, 0.1, 0.1)
+display(MergeResult(Path(hostile), hostile, hostile, hostile, 9, 1, agreed, agreed, None, None, 1, 9, 1.0, (hostile,)))
 step = Stepped(1, 2.0, 1e-4, 0.5, 900.0, 1.2, 0.1, 0.5)
 listen = picture()
 for event in (Started(hostile, hostile, pairs, 2, 1.0, 8, 2, 10, 40), Evaluated(0, 2.1, 0.0), step,

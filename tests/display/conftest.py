@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lora_magic.events import Checkpointed, Evaluated, Event, Finished, Recovered, Started, Stepped
-from lora_magic.results import Comparison, ComparisonRow, LoadResult, MergeResult, Status, TrainResult
+from lora_magic.results import Agreement, Comparison, ComparisonRow, LoadResult, MergeResult, Status, TrainResult
 
 HOSTILE = (
     "<script>alert(1)</script> <img src=x onerror=alert(1)> <a href='javascript:alert(1)'>x</a> "
@@ -90,12 +90,12 @@ def make_results(text: str) -> dict[str, Any]:
             "float16",
             6_430_000_000,
             196,
-            3e-5,
-            4e-3,
-            0.81,
+            Agreement(1.0, 1e-9, 3e-5),
+            Agreement(0.999, 2e-6, 4e-3),
+            Agreement(0.984, 0.012, 0.81),
             None,
-            0.984,
             8,
+            130,
             41.0,
             (text,),
         ),

@@ -64,4 +64,4 @@ def test_merging_on_a_card(tiny_folder: Path, tmp_path: Path) -> None:
     trained(session, "merged", **LONG)
     result = session.merge(MergeConfig("merged", str(tmp_path / "out")), lambda share, what: None)
     assert result.max_logit_difference is not None and result.max_logit_difference <= 1e-3
-    assert result.trained_logit_difference is not None
+    assert result.trained is not None

@@ -48,7 +48,7 @@ def test_settings_in_the_cell_and_on_the_line(shell: InteractiveShell) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "needs X"),
+        ("--show 1", "needs X"),
         ("nothing-there", "nothing-there"),
         ("sums --map prompt=question", "completion"),
         ("sums --map prompt=quest,completion=answer", "question"),

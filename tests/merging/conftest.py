@@ -56,8 +56,8 @@ class Workshop:
 
         return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
 
-    def adapter(self, base: Path, **settings: Any) -> Path:
-        """A saved adapter whose every trained value was moved away from its start."""
+    def adapter(self, base: Path, config: Any = None, **settings: Any) -> Path:
+        """A saved adapter, LoRA by `settings` unless a `config` is given, every trained value moved from its start."""
         import torch
         from peft import LoraConfig, get_peft_model
 
@@ -67,7 +67,8 @@ class Workshop:
         settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], **settings}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = get_peft_model(self.load(base), LoraConfig(task_type="CAUSAL_LM", **settings))
+            made = config or LoraConfig(task_type="CAUSAL_LM", **settings)
+            model = get_peft_model(self.load(base), made)
             for parameter in model.parameters():
                 if parameter.requires_grad:
                     parameter.data += 0.05 * torch.randn_like(parameter)

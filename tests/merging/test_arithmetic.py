@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_magic.errors import LoraError
-from lora_magic.merging.tensors import CODES, Stored, listing
+from lora_magic.merging.logits import agreement
+from lora_magic.merging.stream import Maker
+from lora_magic.merging.tensors import listing
 from lora_magic.merging.updates import Output, apply_factors
 from lora_magic.merging.write import layout, rounded, write_shards
 
@@ -60,18 +64,17 @@ def test_streamed_files_read_back(
     shard_size: int,
     dtype: str,
 ) -> None:
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
-    folder = tmp_path_factory.mktemp("files")
-    codes = {**CODES, "int64": "I64", "uint8": "U8", "bool": "BOOL"}
-    tensors, outputs = {}, []
-    for number, (shape, kind) in enumerate(parts):
-        name = f'layer.{number}."ü"'
-        tensors[name] = (torch.randn(shape) * 3).to(kind)
-        outputs.append(Output(name, name, Stored(name, folder, shape, codes[str(kind).removeprefix("torch.")])))
+    root = tmp_path_factory.mktemp("files")
+    folder = root / "made"
+    folder.mkdir()
+    tensors = {f'layer.{number}."ü"': (torch.randn(shape) * 3).to(kind) for number, (shape, kind) in enumerate(parts)}
+    save_file(tensors, root / "originals.safetensors")
+    outputs = [Output(name, name, stored) for name, stored in listing(root / "originals.safetensors").items()]
     shards = layout(outputs, dtype, shard_size)
-    made = ((entry.output, tensors[entry.output.name]) for shard in shards for entry in shard.entries)
-    size = write_shards(folder, shards, made, dtype, lambda share, name: None)
+    with Maker() as maker:
+        size = write_shards(folder, shards, maker, dtype, lambda share, name: None)
     files = sorted(folder.glob("*.safetensors"))
     read = {name: tensor for file in files for name, tensor in load_file(file).items()}
     assert size == sum(file.stat().st_size for file in files)
@@ -80,7 +83,7 @@ def test_streamed_files_read_back(
         expected = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
         assert read[name].dtype == expected.dtype and torch.equal(read[name], expected)
     for shard in shards:
-        assert len(shard.entries) == 1 or sum(entry.bytes for entry in shard.entries) <= shard_size
+        assert len(shard.outputs) == 1 or sum(entry.bytes for entry in shard.entries) <= shard_size
         assert list(listing(folder / shard.file))
 
 
@@ -93,3 +96,21 @@ def test_overflow_names_the_tensor_and_a_wider_dtype() -> None:
     assert "--dtype bfloat16" in caught.value.remedy
     assert torch.equal(rounded(weight, "the.name", "bfloat16"), weight.bfloat16())
     assert torch.isinf(rounded(torch.tensor([float("-inf")]), "mask", "float16")).all()
+
+
+def test_agreement_of_tables() -> None:
+    one = torch.randn(40, 11, generator=torch.Generator().manual_seed(3))
+    same = agreement(one, one)
+    assert (same.same_top, same.kl, same.largest) == (1.0, 0.0, 0.0)
+    other = one.clone()
+    other[35, 4] += 100
+    found = agreement(one, other)
+    assert found.largest == pytest.approx(100) and found.same_top >= 39 / 40 and found.kl > 1
+    exact = torch.distributions.kl_divergence(
+        torch.distributions.Categorical(logits=one.double()), torch.distributions.Categorical(logits=other.double())
+    )
+    assert found.kl == pytest.approx(float(exact.mean()), rel=1e-4)
+    other[0, 0] = torch.nan
+    assert math.isnan(agreement(one, other).largest)
+    padded = torch.cat([one, torch.full((40, 5), 9.0)], dim=1)
+    assert agreement(one, padded).largest == 0.0

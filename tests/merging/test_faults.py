@@ -15,7 +15,7 @@ import pytest
 
 from lora_magic import files
 from lora_magic.errors import LoraError
-from lora_magic.merging import find_originals, merge, read_adapter
+from lora_magic.merging import Settings, find_originals, merge, outlook, read_adapter
 
 
 def settings_of(adapter: Path, **changes: Any) -> None:
@@ -34,10 +34,10 @@ def test_output_that_exists(shop: Any, tmp_path: Path) -> None:
     merge(adapter, str(base), out)
     before = (out / "model.safetensors").read_bytes()
     with pytest.raises(LoraError, match="exists and is not empty") as caught:
-        merge(adapter, str(base), out, dtype="float32")
+        merge(adapter, str(base), out, Settings(dtype="float32"))
     one_line(caught.value)
     assert (out / "model.safetensors").read_bytes() == before
-    merge(adapter, str(base), out, dtype="float32", overwrite=True)
+    merge(adapter, str(base), out, Settings(dtype="float32", overwrite=True))
     assert (out / "model.safetensors").stat().st_size > len(before)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -47,9 +47,9 @@ def test_output_inside_or_around_an_input(shop: Any) -> None:
     adapter = shop.adapter(base)
     for out in (base / "out", adapter / "deep" / "out", adapter, base):
         with pytest.raises(LoraError, match="lies in the"):
-            merge(adapter, str(base), out, overwrite=True)
+            merge(adapter, str(base), out, Settings(overwrite=True))
     with pytest.raises(LoraError, match="holds the"):
-        merge(adapter, str(base), base.parent, overwrite=True)
+        merge(adapter, str(base), base.parent, Settings(overwrite=True))
     link = shop.root / "link"
     link.symlink_to(base)
     with pytest.raises(LoraError, match="lies in the base's folder"):
@@ -61,7 +61,7 @@ def test_output_inside_or_around_an_input(shop: Any) -> None:
 def test_wrong_dtype(shop: Any, tmp_path: Path, dtype: str, hint: str) -> None:
     base = shop.base("llama")
     with pytest.raises(LoraError, match=dtype) as caught:
-        merge(shop.root / "none", str(base), tmp_path / "out", dtype=dtype)
+        merge(shop.root / "none", str(base), tmp_path / "out", Settings(dtype=dtype))
     assert hint in caught.value.remedy
 
 
@@ -104,8 +104,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no json": (lambda path: (path / "adapter_config.json").write_text("{"), "cannot be read as JSON"),
     "a list": (lambda path: (path / "adapter_config.json").write_text("[]"), "holds no JSON object"),
     "no folder": (shutil.rmtree, "There is no adapter folder"),
-    "kind": (lambda path: settings_of(path, peft_type="LOHA"), "peft_type LOHA"),
-    "variant": (lambda path: settings_of(path, trainable_token_indices=[1]), "uses trainable_token_indices"),
+    "kind": (lambda path: settings_of(path, peft_type="PREFIX_TUNING"), "PREFIX_TUNING, which has no merged form"),
+    "another kind's weights": (lambda path: settings_of(path, peft_type="LOHA"), "which its settings ask for"),
+    "variant": (lambda path: settings_of(path, kasa_config={"rank": 2}), "uses kasa_config"),
     "start": (lambda path: settings_of(path, init_lora_weights="olora"), "init_lora_weights=olora"),
     "rank": (lambda path: settings_of(path, r=5), "says rank 5"),
     "no rank": (lambda path: settings_of(path, r=None), "is not usable"),
@@ -207,6 +208,15 @@ def test_hub_fetches_small_files_first(monkeypatch: pytest.MonkeyPatch, shop: An
     assert "model-00001-of-" in "".join(asked[1][2]) and {call[1] for call in asked} == {"v1"}
 
 
+def test_a_download_that_does_not_fit(monkeypatch: pytest.MonkeyPatch, shop: Any) -> None:
+    base = shop.base("llama")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(base))
+    monkeypatch.setattr("lora_magic.merging.originals.download_bytes", lambda *_: 2**60)
+    with pytest.raises(LoraError, match=r"someone/model takes .* to fetch and .* is free in") as caught:
+        find_originals("someone/model")
+    assert "--low-disk" in caught.value.remedy
+
+
 def test_overflow_is_an_error_that_leaves_nothing(shop: Any, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -218,7 +228,7 @@ def test_overflow_is_an_error_that_leaves_nothing(shop: Any, tmp_path: Path) -> 
     with pytest.raises(LoraError, match=r"model\.norm\.weight holds 1e\+05, which overflows float16"):
         merge(adapter, str(base), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    merge(adapter, str(base), tmp_path / "out", dtype="bfloat16")
+    merge(adapter, str(base), tmp_path / "out", Settings(dtype="bfloat16"))
 
 
 def test_no_space_is_known_before(shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +255,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_fills_up(shop: Any, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["lora_magic.merging.merge"]
-    monkeypatch.setattr(module, "require_space", lambda *rest: None)
+    monkeypatch.setattr(module, "require_room", lambda *rest: None)
     base = shop.base("llama")
     with pytest.raises(LoraError, match="No space is left") as caught:
         merge(shop.adapter(base), str(base), small_disk / "deep" / "out")
@@ -294,7 +304,7 @@ def test_interrupt_leaves_what_was_there(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        merge(adapter, str(base), out, probes=probes, progress=interrupt, overwrite=old)
+        merge(adapter, str(base), out, Settings(overwrite=old), probes=probes, progress=interrupt)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     assert left == (["new", "new/out", "new/out/config.json"] if old else [])
 
@@ -316,6 +326,62 @@ def test_killed_merge_leaves_no_output(shop: Any, tmp_path: Path) -> None:
     assert run.returncode == -9 and not (tmp_path / "out").exists()
     merge(adapter, str(base), tmp_path / "out")
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_links_out_of_a_folder(shop: Any, tmp_path: Path) -> None:
+    base, adapter = shop.base("llama"), shop.adapter(shop.base("llama"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def moved(folder: Path, file: str) -> Path:
+        copy = shop.copy(folder)
+        target = (copy / file).rename(elsewhere / f"{copy.name}-{file}")
+        (copy / file).symlink_to(target)
+        return copy
+
+    cases = [
+        (moved(adapter, "adapter_model.safetensors"), base),
+        (adapter, moved(base, "model.safetensors")),
+        (adapter, moved(base, "tokenizer.json")),
+    ]
+    for number, (one, other) in enumerate(cases):
+        with pytest.raises(LoraError, match="is a link out of its folder") as caught:
+            merge(one, str(other), tmp_path / f"out-{number}")
+        one_line(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+
+
+def test_the_hubs_cache_links_to_its_own_blobs(shop: Any, tmp_path: Path) -> None:
+    base = shop.base("llama")
+    snapshot = tmp_path / "models--x--y" / "snapshots" / "c0ffee"
+    blobs = tmp_path / "models--x--y" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in base.iterdir():
+        shutil.copy(path, blobs / f"blob-{path.name}")
+        (snapshot / path.name).symlink_to(blobs / f"blob-{path.name}")
+    merge(shop.adapter(base), str(snapshot), tmp_path / "out")
+    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+
+
+def test_permission_is_asked_for_before(shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(LoraError, match="Permission is missing to write in"):
+        merge(shop.adapter(shop.base("llama")), str(shop.base("llama")), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outlook_says_what_merging_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters, free = 3_000_000_000, 9 * 2**30
+    monkeypatch.setattr(sys.modules["lora_magic.merging.outlook"], "free_bytes", lambda path: free)
+    here = outlook("x/y", parameters, on_disk=True, folder=tmp_path)
+    assert here == "merging will need the 16-bit original, which is here, and 5.6 GiB to write; 9.0 GiB is free"
+    fetched = outlook("unsloth/y-bnb-4bit", parameters, on_disk=False, folder=tmp_path)
+    assert "the 16-bit original unsloth/y: 5.6 GiB to fetch and 5.6 GiB to write" in fetched
+    assert "enough with --low-disk" in fetched
+    free = 2**30
+    assert outlook("x/y", parameters, on_disk=True, folder=tmp_path).endswith("4.6 GiB too little")
+    assert "no 16-bit original is known" in outlook("x/y", parameters, on_disk=False, folder=tmp_path)
 
 
 def test_adapter_settings_are_read(shop: Any) -> None:

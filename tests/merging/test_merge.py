@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from lora_magic.errors import LoraError
-from lora_magic.merging import LogitSource, find_originals, merge, stream, updates
+from lora_magic.merging import LogitSource, Settings, find_originals, merge, skeleton, stream, updates
+from lora_magic.results import RunSummary
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -26,13 +28,13 @@ def test_folder_loads_by_itself_and_says_what_the_adapter_says(
     adapter = shop.adapter(base, bias="lora_only")
     steps: list[tuple[float, str]] = []
     result = merge(
-        adapter, str(base), tmp_path / "out", dtype=dtype, probes=probes, shard_size=60_000, name="support",
+        adapter, str(base), tmp_path / "out", Settings(dtype, shard_size=60_000), probes=probes, name="support",
         progress=lambda share, what: steps.append((share, what)),
     )  # fmt: skip
     bound = {"float16": 0.02, "bfloat16": 0.2, "float32": 1e-4}[dtype]
     assert result.max_logit_difference is not None and result.max_logit_difference < 1e-4
-    assert result.stored_logit_difference is not None and result.stored_logit_difference < bound
-    assert result.trained_logit_difference is None and result.probes == len(probes)
+    assert result.stored is not None and result.stored.largest < bound
+    assert result.trained is None and result.probes == len(probes)
     assert result.merged_tensors == 2 * 2 + 2 and result.adapter == "support" and result.base == str(base)
     written = read_folder(tmp_path / "out")
     assert {str(tensor.dtype) for tensor in written.values()} == {f"torch.{dtype}"}
@@ -51,7 +53,11 @@ def test_companions(shop: Any, tmp_path: Path) -> None:
     base = shop.base("llama")
     adapter = shop.adapter(base, use_dora=True)
     (adapter / "chat_template.jinja").write_text("{{ tuned }}")
-    result = merge(adapter, str(base), tmp_path / "out", name="support", dtype="bfloat16")
+    base = shop.copy(base)
+    (base / "LICENSE").write_text("as is")
+    (base / "additional_chat_templates").mkdir()
+    (base / "additional_chat_templates" / "tools.jinja").write_text("{{ tools }}")
+    result = merge(adapter, str(base), tmp_path / "out", Settings(dtype="bfloat16"), name="support")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["dtype"] == "bfloat16" and "quantization_config" not in config
     assert (tmp_path / "out" / "tokenizer.json").read_text() == (base / "tokenizer.json").read_text()
@@ -61,7 +67,22 @@ def test_companions(shop: Any, tmp_path: Path) -> None:
     card = (tmp_path / "out" / "README.md").read_text()
     assert "support (DoRA)" in card and "| Rank | 4 |" in card and "not measured" in card
     assert str(base.parent) not in card
+    assert (tmp_path / "out" / "additional_chat_templates" / "tools.jinja").exists()
+    merge(adapter, str(base), tmp_path / "out", Settings(overwrite=True))
+    assert (tmp_path / "out" / "LICENSE").read_text() == "as is"
     assert result.max_logit_difference is None and any("no probe prompts" in note for note in result.notes)
+
+
+def test_card_tells_of_the_run(shop: Any, tmp_path: Path) -> None:
+    base = shop.base("llama")
+    losses = tuple((step, 3.0 - step / 100) for step in range(1, 101))
+    config = {"data": "a|b.jsonl", "rank": 4, "content_hash": "beef" * 4, "system": None}
+    run = RunSummary("support", tmp_path, config=config, losses=losses, eval_losses=((0, 2.9), (100, 1.25)))
+    merge(shop.adapter(base), str(base), tmp_path / "out", run=run)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Hash of the data: `beefbeefbeefbeef`" in card and "| data | a\\|b.jsonl |" in card
+    assert "| 1 | 2.9900 |" in card and "| 100 | 2.0000 |" in card and "| 100 | 1.2500 |" in card
+    assert len([line for line in card.splitlines() if line.count("|") == 3]) < 40 and "system" not in card
 
 
 def test_older_configs_keep_their_key(shop: Any, tmp_path: Path) -> None:
@@ -84,10 +105,10 @@ def test_against_the_base_as_trained(shop: Any, probes: list[list[int]], tmp_pat
                 parameter.data = (parameter.data * 20).round() / 20
     source = LogitSource(lambda prompt: shop.logits(coarse, prompt), lambda prompt: shop.logits(coarse_base, prompt))
     result = merge(adapter, str(base), tmp_path / "out", probes=probes, trained=source)
-    assert result.quantisation_logit_difference is not None and result.quantisation_logit_difference > 1e-3
-    assert result.trained_logit_difference is not None and result.trained_logit_difference > 1e-3
-    assert result.top_token_agreement is not None and 0.3 < result.top_token_agreement <= 1
-    assert "same top token" in (tmp_path / "out" / "README.md").read_text()
+    assert result.quantisation is not None and result.quantisation.largest > 1e-3
+    assert result.trained is not None and result.trained.largest > 1e-3
+    assert 0.3 < result.trained.same_top <= 1 and result.trained.kl > 0
+    assert "Same top token" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_wrong_merge_is_not_put_in_place(
@@ -112,13 +133,19 @@ def test_too_little_memory_is_said(
     import psutil
 
     class Memory:
-        available = 1000
+        available = 513 * 2**20
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
     base = shop.base("llama")
-    result = merge(shop.adapter(base), str(base), tmp_path / "out", probes=probes)
+    adapter = shop.adapter(base)
+    monkeypatch.setattr("lora_magic.merging.verify.TABLE_BYTES", 256 * 2**20)
+    result = merge(adapter, str(base), tmp_path / "out", probes=probes)
     assert result.max_logit_difference is None and result.probes == 0
-    assert any("memory" in note and "1000 bytes is free" in note for note in result.notes)
+    assert any("memory" in note and "513 MiB is free" in note for note in result.notes)
+    Memory.available = 1000
+    with pytest.raises(LoraError, match="Merging needs 512 MiB of memory and 1000 bytes is free"):
+        merge(adapter, str(base), tmp_path / "other", probes=probes)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_another_name_of_the_base_is_noted(shop: Any, tmp_path: Path) -> None:
@@ -127,14 +154,12 @@ def test_another_name_of_the_base_is_noted(shop: Any, tmp_path: Path) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     for name, noted in ((f"x/{base.name}-unsloth-bnb-4bit", False), ("x/other", True)):
         (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": name}))
-        result = merge(adapter, str(base), tmp_path / "out", overwrite=True)
+        result = merge(adapter, str(base), tmp_path / "out", Settings(overwrite=True))
         assert any(f"trained on {name}" in note for note in result.notes) is noted
 
 
 def test_memory_while_writing_is_that_of_a_tensor(shop: Any, tmp_path: Path) -> None:
     """No tensor of the stream outlives the next one."""
-    import weakref
-
     from lora_magic.merging import read_adapter
     from lora_magic.merging.updates import plan_merge
 
@@ -142,10 +167,35 @@ def test_memory_while_writing_is_that_of_a_tensor(shop: Any, tmp_path: Path) -> 
     plan = plan_merge(find_originals(str(base)), read_adapter(shop.adapter(base)))
     alive: list[weakref.ref[Any]] = []
     most = 0
-    for _, tensor in stream.stream(plan.outputs):
-        alive.append(weakref.ref(tensor))
-        most = max(most, sum(ref() is not None for ref in alive))
-    assert most <= 2
+    with stream.Maker() as maker:
+        for piece in maker.pieces(plan.outputs):
+            alive.append(weakref.ref(piece.values))
+            del piece
+            most = max(most, sum(ref() is not None for ref in alive))
+    assert len(alive) == len(plan.outputs) and most <= 2
+
+
+def test_verifying_holds_one_module_and_a_few_rows(
+    shop: Any, probes: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No whole embedding or output head is ever read, and no weight of one module while another runs."""
+    base = shop.base("llama")
+    real, asked = skeleton.Weights.rows, []
+
+    def watched(self: Any, output: Any, rows: Any = None) -> Any:
+        if "embed_tokens" in output.name or "lm_head" in output.name:
+            assert rows is not None and len(rows) < 96
+        made = real(self, output, rows)
+        alive.append(weakref.ref(made))
+        asked.append(sum(ref().numel() for ref in alive if ref() is not None))  # type: ignore[union-attr]
+        return made
+
+    alive: list[weakref.ref[Any]] = []
+    monkeypatch.setattr(skeleton, "HEAD_ROWS", 40)
+    monkeypatch.setattr(skeleton.Weights, "rows", watched)
+    result = merge(shop.adapter(base), str(base), tmp_path / "out", probes=probes)
+    assert result.merged is not None and result.stored is not None
+    assert len(asked) > 60 and max(asked) <= 2 * 96 * 64
 
 
 def test_importing_costs_no_torch() -> None:

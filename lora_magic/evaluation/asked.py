@@ -1,0 +1,204 @@
+"""Prompts: held-out rows, a list, a file, a variable; and what goes before each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lora_magic.config import CompareConfig
+from lora_magic.dataset.cells import Unusable
+from lora_magic.dataset.examples import Example, Turn, examples
+from lora_magic.dataset.files import kind
+from lora_magic.dataset.messages import turn, turn_list
+from lora_magic.dataset.objects import could_be_data
+from lora_magic.dataset.sources import Source, read
+from lora_magic.demo import DATASETS
+from lora_magic.errors import LoraError
+from lora_magic.evaluation.adapters import Adapter
+
+PROMPT_COLUMNS = ("prompt", "question", "instruction", "input", "query", "text")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt.
+
+    Attributes:
+        prompt: what the user reads.
+        context: the turns that go in, up to the answer.
+        answer: the data's answer, where there is one.
+        tools: the JSON text of the tools that may be called; "" for none.
+    """
+
+    prompt: str
+    context: tuple[Turn, ...]
+    answer: Turn | None = None
+    tools: str = ""
+
+    @property
+    def reference(self) -> str | None:
+        """The data's answer as text, as its calls where it has no words; None without one."""
+        return None if self.answer is None else self.answer.content or self.answer.tool_calls
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Prompts, and where they came from.
+
+    Attributes:
+        asked: the prompts; never empty.
+        source: such as "60 held-out rows of demo-json".
+        notes: lines worth reading.
+    """
+
+    asked: tuple[Asked, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def questions(config: CompareConfig, run: Adapter | None, variables: Mapping[str, object]) -> Questions:
+    """The prompts that were asked for, each with the run's system text where it brings none.
+
+    Args:
+        config: what was asked for.
+        run: the adapter whose held-out rows and system text are meant, or None.
+        variables: the notebook's, for prompts by name.
+
+    Raises:
+        LoraError: there is nothing to ask.
+    """
+    if config.prompts is None:
+        return _held_out(config.rows, run)
+    system = run.system if run is not None else None
+    found = _given(config.prompts, variables)
+    if isinstance(found, Source):
+        return from_rows(found, system, config.rows)
+    texts, name = found
+    most = config.rows if name or "rows" in config.given else len(texts)
+    if not texts:
+        raise LoraError(f"{name or 'The list'} holds no prompt.", "Write one a line.")
+    before = (Turn("system", system),) if system else ()
+    asked = tuple(Asked(text, (*before, Turn("user", text))) for text in texts[:most])
+    counted = f"{_count(len(texts), most)} prompt{'' if len(texts) == 1 else 's'} of"
+    return Questions(asked, f"{counted} {name or 'your own'}")
+
+
+def _held_out(most: int, run: Adapter | None) -> Questions:
+    if run is None:
+        raise LoraError("There is nothing to compare on yet.", "Train first, or write prompts in %%lora_compare.")
+    rows = [row for row in run.held_out if not row.is_text]
+    if not rows:
+        why = "only plain text, which is no prompt" if run.held_out else "no rows"
+        raise LoraError(f"The run {run.name} held out {why}.", "Write prompts in %%lora_compare.")
+    return Questions(_from_examples(rows[:most]), f"{_count(len(rows), most)} held-out rows of {run.source}")
+
+
+def _count(there: int, most: int) -> str:
+    return f"{most:,} of {there:,}" if most < there else f"{there:,}"
+
+
+def _from_examples(rows: Sequence[Example]) -> tuple[Asked, ...]:
+    """Prompts of rows with answers, each up to the last one."""
+    return tuple(Asked(row.prompt, row.context, row.turns[len(row.context)], row.tools) for row in rows)
+
+
+def _given(prompts: object, variables: Mapping[str, object]) -> Source | tuple[list[str], str]:
+    """Rows that the dataset room reads, or texts with what they are called; "" where they are written out."""
+    if isinstance(prompts, Source):
+        return prompts
+    if isinstance(prompts, str) and not _is_name(prompts, variables):
+        return [prompts], ""
+    if _are_texts(prompts):
+        return _filled(prompts), ""
+    if isinstance(prompts, str) and _are_texts(variables.get(prompts)):
+        return _filled(variables[prompts]), prompts
+    if isinstance(prompts, str | Path) and kind(Path(prompts)) == ".txt":
+        path = Path(prompts).expanduser()
+        return _filled(line for row in read(path).rows for line in str(row["text"]).splitlines()), path.name
+    return read(prompts, variables=variables, embedded=DATASETS)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+def _filled(texts: Any) -> list[str]:
+    return [text.strip() for text in texts if text.strip()]
+
+
+def _is_name(text: str, variables: Mapping[str, object]) -> bool:
+    """Whether a text names a file, a variable or an embedded set rather than being a prompt."""
+    if text in DATASETS or (text in variables and could_be_data(variables[text])):
+        return True
+    return "\n" not in text and bool(kind(Path(text))) and (" " not in text or Path(text).expanduser().is_file())
+
+
+def from_rows(source: Source, system: str | None, most: int) -> Questions:
+    """Prompts of rows, with their answers where they have some; a source's held-out part where it has one.
+
+    Args:
+        source: the rows.
+        system: put first where a row brings no system turn.
+        most: take the first so many.
+
+    Raises:
+        LoraError: no row holds a prompt.
+    """
+    held_out = source.held_out is not None
+    rows: Any = source.held_out if source.held_out is not None else source.rows
+    name = f"held-out rows of {source.name}" if held_out else f"rows of {source.name}"
+    first = list(islice(rows, most))
+    bare = _without_answers(first, system) or _conversations(first, system)
+    if bare:
+        return Questions(tuple(bare), f"{_count(len(rows), most)} {name}", source.notes)
+    found = examples(rows, system=system)
+    usable = [row for row in islice(found, most) if not row.is_text]
+    if not usable:
+        raise LoraError(f"{source.name} holds only plain text, which is no prompt.", _columns_hint())
+    notes = (*source.notes, *found.notes)
+    return Questions(_from_examples(usable), f"{_count(len(found), most)} {name}", notes)
+
+
+def _columns_hint() -> str:
+    return f"Name the column that holds them {', '.join(PROMPT_COLUMNS[:2])} or {PROMPT_COLUMNS[2]}."
+
+
+def _without_answers(rows: Sequence[Mapping[str, Any]], system: str | None) -> list[Asked]:
+    """Prompts of rows that hold nothing but a prompt; empty where some row holds more."""
+    before = (Turn("system", system),) if system else ()
+    found = []
+    for row in rows:
+        filled = {key: value for key, value in row.items() if value not in (None, "")}
+        (name, value), *more = filled.items() or [("", None)]
+        if more or name.lower() not in PROMPT_COLUMNS or not isinstance(value, str):
+            return []
+        found.append(Asked(value, (*before, Turn("user", value))))
+    return found
+
+
+def _conversations(rows: Sequence[Mapping[str, Any]], system: str | None) -> list[Asked]:
+    """Prompts of rows that hold nothing but messages, of which some end with a question; empty for any others."""
+    found = []
+    for row in rows:
+        filled = {key: value for key, value in row.items() if value not in (None, "")}
+        messages = turn_list(filled["messages"]) if list(filled) == ["messages"] else None
+        try:
+            turns = [turn(message) for message in messages or ()]
+        except Unusable:
+            return []
+        said = next((one.content for one in reversed(turns) if one.role == "user"), None)
+        if said is None or turns[-1].role not in ("user", "assistant"):
+            return []
+        answer = turns.pop() if turns[-1].role == "assistant" else None
+        before = (Turn("system", system),) if system and turns[0].role != "system" else ()
+        found.append(Asked(said, (*before, *turns), answer))
+    return found if any(one.answer is None for one in found) else []
+
+
+def with_system(context: tuple[Turn, ...], text: str | None) -> tuple[Turn, ...]:
+    """The conversation with `text` as its system turn, in place of the one that it has; without one for ""/None."""
+    rest = context[1:] if context and context[0].role == "system" else context
+    return (Turn("system", text), *rest) if text else rest

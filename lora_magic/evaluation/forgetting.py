@@ -1,0 +1,91 @@
+"""What an adapter unlearned: general prompts that the base gets right, asked again of each adapter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lora_magic.backends.base import Base, Decoding, Phases
+from lora_magic.dataset.sources import read
+from lora_magic.demo import DATASETS
+from lora_magic.errors import LoraError
+from lora_magic.evaluation.answering import Answers, Prompts, answer
+from lora_magic.evaluation.asked import Asked, Questions, from_rows
+from lora_magic.evaluation.columns import BASE, Column, Prompting
+from lora_magic.evaluation.intervals import Bootstrap
+from lora_magic.results import Forgetting
+
+EMBEDDED = Path(__file__).with_name("general.jsonl")
+"""Common knowledge in short questions, each with a word that a right answer has in it."""
+
+MOST_PROMPTS = 1000
+# Room for an answer in the adapter's own shape.
+ANSWER_TOKENS = 64
+_WORDS = re.compile(r"\w+")
+
+
+def general_questions(given: object, variables: Mapping[str, object]) -> Questions:
+    """The general prompts with their right answers.
+
+    Args:
+        given: a file, a variable or rows; "" for the embedded ones.
+        variables: the notebook's.
+
+    Raises:
+        LoraError: they cannot be read, or have no answers.
+    """
+    if given == "":
+        found = from_rows(read(EMBEDDED), None, MOST_PROMPTS)
+        return Questions(found.asked, f"{len(found.asked)} general prompts")
+    found = from_rows(read(given, variables=variables, embedded=DATASETS), None, MOST_PROMPTS)
+    if not all(one.reference for one in found.asked):
+        raise LoraError("General prompts need right answers beside them.", 'Give rows with "prompt" and "answer".')
+    return found
+
+
+def forgetting(
+    base: Base,
+    adapters: Mapping[str, str],
+    questions: Questions,
+    phases: Phases,
+    template: str | None = None,
+) -> Forgetting:
+    """Ask the base and each adapter, greedily; what the base gets wrong does not count.
+
+    Args:
+        base: who answers; whatever is active on it changes and is the caller's to restore.
+        adapters: key by name.
+        questions: the prompts with their right answers.
+        phases: where it is told how far things are.
+        template: the chat template in place of the model's own.
+    """
+    columns = [Column(BASE), *(Column(name, key) for name, key in adapters.items())]
+    made = Answers(tuple(column.name for column in columns), questions.asked)
+    prompts = Prompts(base, template, Prompting(None, False, None))
+    answer(base, columns, prompts, Decoding(ANSWER_TOKENS), made, phases, lambda: None)
+    rights = {column.name: _rights(questions.asked, made, column.name) for column in columns}
+    counted = [i for i, right in enumerate(rights[BASE]) if right]
+    bootstrap, names = Bootstrap(), list(adapters)
+    lost = [i for i in counted if not all(rights[name][i] for name in names)]
+    return Forgetting(
+        questions.source,
+        len(questions.asked),
+        len(counted),
+        {name: sum(rights[name][i] for i in counted) for name in names},
+        {
+            name: bootstrap.difference([1.0] * len(counted), [float(rights[name][i]) for i in counted], top=1.0)
+            for name in names
+        },
+        made.rows(lost, made.names),
+    )
+
+
+def _rights(asked: Sequence[Asked], answers: Answers, name: str) -> list[bool]:
+    return [is_right(one.reference or "", answers.made[name][i].text) for i, one in enumerate(asked)]
+
+
+def is_right(reference: str, answer: str) -> bool:
+    """Whether an answer has the reference's words in it, one after the other, whatever their case."""
+    wanted, said = (_WORDS.findall(text.casefold()) for text in (reference, answer))
+    return bool(wanted) and any(said[i : i + len(wanted)] == wanted for i in range(len(said)))

@@ -1,0 +1,128 @@
+"""What stands in a form's fields: what of it the line must say, what it becomes, and which of it is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lora_magic.config.fields import Config, checked, converted_field, label
+from lora_magic.errors import LoraError
+from lora_magic.forms.job import Job
+
+
+@dataclass
+class Choices:
+    """The fields' values and what follows from them.
+
+    Attributes:
+        line: what stands for them.
+        given: the values that the line says, by field.
+        settled: every field's value as the run would have it; as of the last valid choice.
+        wrong: the message of each bad field; "" is what no field can be blamed for.
+    """
+
+    line: str
+    given: dict[str, Any]
+    settled: dict[str, Any]
+    wrong: dict[str, LoraError] = field(default_factory=dict)
+
+
+def settled(config_class: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field's value where only `given` is given: the user's defaults and the preset's in place.
+
+    Raises:
+        LoraError: a bad value, or one that another contradicts.
+    """
+    config = config_class.of(given)
+    config = getattr(config, "with_preset", lambda: config)()
+    return {name: getattr(config, name) for name in config_class.__dataclass_fields__}
+
+
+def untouched(config_class: type[Config], preset: Any = None) -> dict[str, Any]:
+    """What each field is while nobody chooses it; None where it must be given.
+
+    Args:
+        config_class: whose fields.
+        preset: the chosen one, where the config has presets.
+    """
+    fields = dataclasses.fields(config_class)
+    blank = {f.name: None if f.default is dataclasses.MISSING else f.default for f in fields}
+    # What must be given stands there only so that the rest can be asked for.
+    needed = {f.name: "x" for f in fields if f.default is dataclasses.MISSING or f.name == "data"}
+    chosen = {"preset": preset} if preset is not None else {}
+    try:
+        found = settled(config_class, {**needed, **chosen})
+    except LoraError:
+        return blank
+    return {**found, **{name: blank[name] for name in needed}}
+
+
+def choose(job: Job, values: Mapping[str, Any], recent: Sequence[str]) -> Choices:
+    """The line for what stands in the fields, and what is wrong with it.
+
+    Args:
+        job: the magic.
+        values: by field, as typed; None for an empty one.
+        recent: fields in the order in which they were changed, the last one last; the others' values do not count.
+    """
+    fields = job.config_class.__dataclass_fields__
+    wrong: dict[str, LoraError] = {}
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is None or name not in recent:
+            continue
+        try:
+            made[name] = converted_field(job.config_class, fields[name], value)
+            checked(fields[name], made[name])
+        except LoraError as error:
+            wrong[name] = error
+    base = untouched(job.config_class)
+    if "preset" in made and "preset" not in wrong:
+        base = {**untouched(job.config_class, made["preset"]), "preset": base["preset"]}
+    given = {name: value for name, value in made.items() if name in wrong or value != base[name]}
+    line = job.line({name: values[name] if name in wrong else value for name, value in given.items()})
+    if wrong:
+        return Choices(line, given, base, wrong)
+    try:
+        found = settled(job.config_class, job.parse(line))
+    except LoraError as error:
+        return Choices(line, given, base, {blamed(job, given, recent, error): error})
+    return Choices(line, given, found)
+
+
+def blamed(job: Job, given: Mapping[str, Any], recent: Sequence[str], error: LoraError) -> str:
+    """The field that an error of the whole is shown at: one without which it goes away, the latest changed first.
+
+    Returns:
+        Its name; else the first field that the message names, else one without which something else is wrong, or "".
+    """
+    order = sorted(given, key=lambda name: recent.index(name) if name in recent else -1, reverse=True)
+    without = {name: _problem(job, {one: value for one, value in given.items() if one != name}) for name in order}
+    cured = [name for name, problem in without.items() if not problem]
+    other = [name for name, problem in without.items() if problem != error.problem]
+    return next(iter(cured), "") or _named(job, error.problem) or next(iter(other), "")
+
+
+def _problem(job: Job, given: Mapping[str, Any]) -> str:
+    try:
+        job.config_class.of(job.parse(job.line(given)))
+    except LoraError as error:
+        return error.problem
+    return ""
+
+
+def _named(job: Job, said: str) -> str:
+    """The field that a message names first, by its option or as what the line calls a word by place."""
+    places = {}
+    for name, one in job.config_class.__dataclass_fields__.items():
+        words = [f"--{label(one)}", label(one)]
+        if one.metadata["positional"] and one.metadata["metavar"]:
+            words.append(one.metadata["metavar"])
+        found = [re.search(rf"(?<![\w$-]){re.escape(word)}(?![\w-])", said) for word in words]
+        starts = [match.start() for match in found if match]
+        if starts:
+            places[name] = min(starts)
+    return min(places, key=places.__getitem__, default="")

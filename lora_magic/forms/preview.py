@@ -1,0 +1,88 @@
+"""What a run's choices lead to, beside its form: the first row as it is trained on, and what the card has to hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lora_magic.config import DataConfig, DataOptions, PlanConfig, TrainConfig
+from lora_magic.config.fields import Config
+from lora_magic.display import theme, units
+from lora_magic.display.data_tokens import rows_html
+from lora_magic.display.plan_bar import bar_html
+from lora_magic.display.progress import Progress
+from lora_magic.display.safe import inline
+from lora_magic.forms.place import complaint
+from lora_magic.results import PlanResult
+
+if TYPE_CHECKING:
+    from lora_magic.session import Session
+
+_HEAD = f"{theme.BOX};margin:2px 0"
+
+
+class Preview:
+    """Both views, made anew when what they depend on has changed. Without a loaded base there is neither.
+
+    Args:
+        session: whose base counts.
+        variables: the notebook's, for data by name.
+    """
+
+    def __init__(self, session: Session, variables: Callable[[], Mapping[str, object]]) -> None:
+        self._session, self._variables = session, variables
+        self._shown: dict[str, tuple[Any, str]] = {}
+
+    def __call__(self, config: Config) -> str:
+        """What the settings of a run lead to, as HTML."""
+        base = self._session.status().base
+        if base is None or not isinstance(config, TrainConfig) or config.data is None:
+            return ""
+        parts = [self._kept("tokens", base.model, self._data_config(config), self._tokens)]
+        if self._session.base.facts.hardware.kind == "cuda":
+            parts.append(self._kept("plan", base.model, self._plan_config(config), self._plan))
+        return "".join(parts)
+
+    def _kept(self, name: str, model: str, config: Any, make: Callable[[Any], str]) -> str:
+        """A view, the last one where nothing that it depends on has changed; an error as its one line."""
+        wanted = (model, repr(config.as_dict()), id(config.data) if not isinstance(config.data, str) else 0)
+        if self._shown.get(name, (None, ""))[0] != wanted:
+            try:
+                made = make(config)
+            except Exception as error:  # noqa: BLE001  what the run would say too
+                made = complaint(error)
+            self._shown[name] = (wanted, made)
+        return self._shown[name][1]
+
+    @staticmethod
+    def _data_config(config: TrainConfig) -> DataConfig:
+        shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(DataOptions)}
+        return DataConfig(**shared, show=1)
+
+    def _plan_config(self, config: TrainConfig) -> PlanConfig:
+        facts = self._session.base.facts
+        shared = set(PlanConfig.__dataclass_fields__) & set(TrainConfig.__dataclass_fields__)
+        values = {name: getattr(config, name) for name in shared}
+        return PlanConfig(**values, model=facts.model, bits=facts.bits, backend=facts.backend, revision=facts.revision)
+
+    def _tokens(self, config: DataConfig) -> str:
+        found = self._session.data(config, _silent(), self._variables())
+        said = f"{found.training_rows:,} rows to train on, {found.held_out_rows:,} held out. The first one:"
+        return f'<div style="{_HEAD}">{inline(said)}{rows_html(found.examples[:1])}</div>'
+
+    def _plan(self, config: PlanConfig) -> str:
+        return plan_html(self._session.plan(config, _silent(), self._variables()))
+
+
+def plan_html(plan: PlanResult) -> str:
+    """Peak against the card, and the time, of a plan."""
+    estimate = plan.estimate
+    said = f"{'fits' if plan.fits else 'does not fit'} {plan.card} · peak {units.gib(plan.peak_gib)}"
+    if estimate.steps is not None:
+        said += f" · {estimate.steps:,} steps in about {units.duration(estimate.seconds)}"
+    return f'<div style="{_HEAD}">{inline(said)}{bar_html(estimate)}</div>'
+
+
+def _silent() -> Progress:
+    return Progress("", surface=lambda _: None)
