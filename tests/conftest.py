@@ -12,9 +12,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 os.environ["IPYTHONDIR"] = tempfile.mkdtemp(prefix="ipython-")
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+with suppress(ImportError):  # it must come before anybody's distutils, which it replaces; peft's BOFT imports it late
+    import setuptools  # noqa: F401
 
 from tests.models import write_model
 

@@ -64,7 +64,7 @@ def test_the_kernel_is_of_the_stack_under_test(kernel: Kernel) -> None:
         ("%lora_train --ra", ["%lora_train --rank"]),
         ("%%lora_train --data ro", ["%%lora_train --data rows"]),
         ("x = 1\n%lora_train --method do", ["x = 1\n%lora_train --method dora"]),
-        ("%lora_compare --adapters ba", ["%lora_compare --adapters base"]),
+        ("%lora_compare --measures parr", ["%lora_compare --measures parroting"]),
     ],
 )
 def test_a_front_end_is_offered_ours_alone(kernel: Kernel, code: str, expected: list[str], jedi: bool) -> None:

@@ -197,7 +197,8 @@ def test_hub_fetches_small_files_first(monkeypatch: pytest.MonkeyPatch, shop: An
     base = shop.base("llama", shard="40KB")
     asked: list[tuple[str, str | None, list[str]]] = []
 
-    def cached(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def cached(name: str, *, revision: str | None, allow_patterns: list[str], token: object) -> str:
+        assert token is False  # a public model asks for no token
         asked.append((name, revision, allow_patterns))
         return str(base)
 
