@@ -45,7 +45,7 @@ class Batches:
         try:
             one(group)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if len(group) == 1:
                 raise LoraError(
@@ -55,18 +55,21 @@ class Batches:
         else:
             return True
         self.most_tokens = longest * (len(group) // 2)
-        _let_go()
+        let_go()
         return False
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+def out_of_memory(error: BaseException) -> bool:
+    """Whether Python, torch, CUDA or a kernel library says that there is no memory left."""
+    told = str(error).lower()
+    signs = ("out of memory", "cublas_status_alloc_failed", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(sign in told for sign in signs)
 
 
-def _let_go() -> None:
-    """Give back what the failed group took."""
+def let_go() -> None:
+    """Give back what a failed computation took."""
     import torch
 
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

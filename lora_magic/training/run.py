@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora_magic.backends.base import Base
+from lora_magic.backends.batches import out_of_memory
 from lora_magic.config import TrainConfig
 from lora_magic.dataset.examples import Example
 from lora_magic.dataset.prepare import Prepared, prepare
@@ -22,7 +23,6 @@ from lora_magic.training.callback import Progressed
 from lora_magic.training.loop import Schedule, run, schedule
 from lora_magic.training.record import Record, model_card, new_run_dir
 from lora_magic.training.repeat import keep_rows
-from lora_magic.training.stepper import out_of_memory
 
 
 @dataclass(frozen=True)

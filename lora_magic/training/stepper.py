@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lora_magic.backends.base import Base
+from lora_magic.backends.batches import let_go, out_of_memory
 from lora_magic.dataset.collate import StepRows
 from lora_magic.errors import LoraError
 from lora_magic.planning.passes import passes
@@ -92,7 +92,7 @@ class Stepper:
             if not out_of_memory(error):
                 raise
         _forget(model)
-        _free()
+        let_go()
         self._back_off(max(rows.lengths))
         return None
 
@@ -139,7 +139,7 @@ class Stepper:
         except RuntimeError as error:
             if not out_of_memory(error) or len(part) == 1:
                 raise
-        _free()
+        let_go()
         half = len(part) // 2
         return sum(self._measured(trainer, model, rows, some) for some in (part[:half], part[half:]))
 
@@ -217,12 +217,6 @@ def largest(lengths: Sequence[int], way: Way, batch: int) -> list[int]:
     return chosen
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether torch, CUDA or a kernel library says that there is no memory left."""
-    told = str(error).lower()
-    return "out of memory" in told or "cublas_status_alloc_failed" in told or "can't allocate memory" in told
-
-
 def _finite(model: Any, loss: Any) -> tuple[bool, bool]:
     """Whether the loss, and whether all gradients are finite; the card is waited for once."""
     import torch
@@ -246,14 +240,6 @@ def _forget(model: Any) -> None:
     """Drop the gradients of a step that does not count."""
     for parameter in model.parameters():
         parameter.grad = None
-
-
-def _free() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def _random_state() -> tuple[Any, Any]:
