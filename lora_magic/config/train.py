@@ -52,7 +52,7 @@ class TrainConfig(DataOptions):
     batch: int = option(8, "examples in an optimiser step", low=1, high=65_536)
     micro_batch: int | None = option(None, "examples computed at once (chosen unless given)", low=1)
     checkpointing: str = option(
-        "auto", "recompute activations to save memory; offload also moves block inputs to the machine's",
+        "auto", "recompute activations to save memory; offload also keeps block inputs off the card",
         choices=("auto", "off", "some", "on", "offload"),
     )  # fmt: skip
     eval_every: int | None = option(None, "steps between held-out losses (six a run unless given)", low=1)
