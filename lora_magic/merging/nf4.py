@@ -13,7 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import LoraError
-from lora_magic.merging.tensors import CODES, ITEM_BYTES, Reader, Stored
+from lora_magic.merging.tensors import CODES, Reader, Stored
 
 if TYPE_CHECKING:
     import torch
@@ -106,13 +106,6 @@ def part_shapes(values: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         "nested_quant_map": ("F32", (256,)),
         "quant_map": ("F32", (16,)),
     }
-
-
-def packed_bytes(values: int) -> int:
-    """Bytes that a packed weight takes with its parts."""
-    from math import prod
-
-    return sum(ITEM_BYTES[code] * prod(shape) for code, shape in part_shapes(values).values())
 
 
 def quantised(weight: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -104,8 +104,7 @@ def choose(
         batch: examples in an optimiser step. micro_batch, checkpointing, optimizer: pinned where given ("auto" is not).
         tokens_per_row: mean length of a row; the calibration's fallback where not given.
         longest: the longest row in tokens.
-        bits: a weight. rank, target: of the adapter.
-        backend: "unsloth" or "transformers".
+        bits: a weight. rank, target: of the adapter. backend: "unsloth" or "transformers".
         free_gib: what is free on the card now, where another process may be using it.
         flash: flash attention may be used where the card has it.
         rows, epochs: the run's length, or `steps`.
@@ -125,19 +124,17 @@ def choose(
     room = _room(card, free_gib)
     ranked = _ranked(architecture, card, wanted, room)
     best = ranked[0]
-    fits = best.peak <= room
     count = steps if steps is not None or rows is None else math.ceil(math.ceil(rows * epochs) / batch)
     seconds = best.seconds * (count or 1)
     return Estimate(
-        fits=fits, peak_gib=best.peak / GIB, room_gib=room / GIB, card_gib=card.memory_gib,
+        fits=best.peak <= room, peak_gib=best.peak / GIB, room_gib=room / GIB, card_gib=card.memory_gib,
         context_gib=card.context_gib, margin_gib=MARGIN * card.memory_gib,
         parts={name: size / GIB for name, size in best.parts.items()},
         seconds=seconds, seconds_a_step=best.seconds, steps=count,
         cost=seconds / 3600 * price_an_hour if price_an_hour is not None and count is not None else None,
         choice=best.choice, alternatives=_runners_up(ranked, room),
-        back_off=_back_off(architecture, card, wanted, best),
-        otherwise=_otherwise(architecture, card, wanted, room),
-        reasons=_reasons(best, ranked, wanted, room), lower=() if fits else _lower(architecture, card, wanted, room),
+        back_off=_back_off(architecture, card, wanted, best), otherwise=_otherwise(architecture, card, wanted, room),
+        reasons=_reasons(best, ranked, wanted, room), lower=_lower(architecture, card, wanted, room, best),
         basis=_basis(architecture, card, tokens_per_row is None, mean),
     )  # fmt: skip
 
@@ -283,8 +280,10 @@ def _reasons(best: _Candidate, ranked: list[_Candidate], wanted: Wanted, room: f
     return tuple(told)
 
 
-def _lower(architecture: Architecture, card: Card, wanted: Wanted, room: float) -> tuple[str, ...]:
-    """Single changes after which something fits, mildest first; else why nothing can."""
+def _lower(architecture: Architecture, card: Card, wanted: Wanted, room: float, best: _Candidate) -> tuple[str, ...]:
+    """Single changes after which something fits, mildest first; else why nothing can. Nothing where it fits already."""
+    if best.peak <= room:
+        return ()
     changes: list[tuple[str, dict[str, Any]]] = []
     if any(getattr(wanted, n) is not None for n in ("micro_batch", "checkpointing", "optimizer")):
         free = {"micro_batch": None, "checkpointing": None, "optimizer": None}
@@ -298,9 +297,9 @@ def _lower(architecture: Architecture, card: Card, wanted: Wanted, room: float) 
         changes.append(("use rank 8", {"rank": 8}))
     told: list[str] = []
     for words, change in changes:
-        best = _ranked(architecture, card, replace(wanted, **change), room)[0]
-        if best.peak <= room and not (words.startswith("cut") and any(t.startswith("cut") for t in told)):
-            told.append(f"{words}: {best.peak / GIB:.1f} GiB")
+        changed = _ranked(architecture, card, replace(wanted, **change), room)[0]
+        if changed.peak <= room and not (words.startswith("cut") and any(t.startswith("cut") for t in told)):
+            told.append(f"{words}: {changed.peak / GIB:.1f} GiB")
     least = weights(architecture, 4) / GIB
     return tuple(told) or (
         f"choose a smaller model or a larger card: the weights alone take {least:.1f} GiB in 4 bits, and "

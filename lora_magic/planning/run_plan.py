@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from lora_magic.config import TrainConfig
+from lora_magic.errors import LoraError
 from lora_magic.estimate import Choice, Estimate
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.hardware import Hardware
@@ -126,7 +127,7 @@ def plan(
     pinned = None if config.checkpointing == "auto" else config.checkpointing
     made = choose(
         shapes, here.card, batch=config.batch, micro_batch=config.micro_batch, checkpointing=pinned,
-        tokens_per_row=mean, longest=longest, bits=bits, rank=config.rank, target=config.target,
+        tokens_per_row=mean, longest=longest, bits=bits, rank=config.rank, target=_target(shapes, config.target),
         optimizer=None if config.optimizer == "auto" else config.optimizer, backend=backend, free_gib=here.free_gib,
         flash=here.flash,
     )  # fmt: skip
@@ -134,6 +135,15 @@ def plan(
     if config.micro_batch:
         ways[0] = replace(ways[0], tokens=None, rows=config.micro_batch)
     return Plan(tuple(ways), OPTIMIZERS[made.choice.optimizer], config.batch, made)
+
+
+def _target(shapes: Architecture, target: str) -> str:
+    """`target`, or all layers for names that shapes do not tell of; whether the model has such is peft's to say."""
+    try:
+        shapes.targets(target)
+    except LoraError:
+        return "all-linear"
+    return target
 
 
 def _way(choice: Choice, layers: int) -> Way:

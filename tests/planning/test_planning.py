@@ -99,6 +99,12 @@ def test_what_is_pinned_stays_until_memory_runs_out() -> None:
 
 
 @pytest.mark.usefixtures("a_t4")
+@pytest.mark.parametrize("target", ["q_proj,lm_head", "c_attn"])
+def test_layers_that_the_shapes_do_not_tell_of_are_planned_for_as_all(target: str) -> None:
+    assert planned(T4, read(LLAMA_3B), target=target).ways == planned(T4, read(LLAMA_3B)).ways
+
+
+@pytest.mark.usefixtures("a_t4")
 def test_a_model_of_unknown_shapes_gets_a_careful_plan() -> None:
     made = planned(T4)
     assert [(way.rows, way.checkpointing) for way in made.ways] == [(2, "on"), (1, "on")]
