@@ -40,7 +40,7 @@ class PeftBase:
         self._biases = Biases()
         self._accelerator: Any = None
         self._batches = Batches()
-        self._recomputing = "off"
+        self._recomputing = ("off", 0)
 
     def attach(self, key: str, config: TrainConfig, start: Path | None = None) -> tuple[int, int]:
         """Put a fresh, seeded adapter on the base, or a saved one, and make it active."""
@@ -163,9 +163,11 @@ class PeftBase:
 
     def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
         """Have the next training steps recompute activations."""
-        if checkpointing != self._recomputing:
+        if (checkpointing, kept) == self._recomputing:
+            return
+        if checkpointing != self._recomputing[0]:
             self._recompute(key, checkpointing)
-            self._recomputing = checkpointing
+        self._recomputing = (checkpointing, kept)
         layer = self._stack.transformers.modeling_layers.GradientCheckpointingLayer
         blocks = [module for module in self._model.modules() if isinstance(module, layer)]
         spared = {(i + 1) * len(blocks) // kept - 1 for i in range(min(kept, len(blocks)))}
@@ -189,9 +191,10 @@ class PeftBase:
             self._model.__dict__.pop("forward", None)
             self._model._is_accelerate_prepared = False  # else the next run goes without mixed precision
         self._model.gradient_checkpointing_disable()
-        self._recomputing = "off"
+        self._recomputing = ("off", 0)
         self._drop_input_hooks()
         self._model.zero_grad(set_to_none=True)
+        self._biases.rest()
         self._model.eval()
         self._drop_optimizer_overrides()
         self._rested()

@@ -36,6 +36,12 @@ class Biases:
             saved = self._trained[key] if key in self._trained else [b for _, b in self._originals]
             for (parameter, _), value in zip(self._originals, saved, strict=True):
                 parameter.data = value.clone()
+            self.rest()
+
+    def rest(self) -> None:
+        """Put all in the base's own precision, which answers are computed in; training makes theirs float32."""
+        for parameter, original in self._originals:
+            parameter.data = parameter.data.to(original.dtype)
 
     def drop(self, key: str) -> None:
         """Forget the biases of `key`, which must not be active."""

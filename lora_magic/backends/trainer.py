@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -49,6 +49,8 @@ def learning_rate_share(step: int, steps: int, warmup: int, kind: str) -> float:
 class Stepper(Protocol):
     """Computes steps and losses in place of a trainer."""
 
+    gradient_norm: Any
+
     def step(self, trainer: Any, model: Any, rows: StepRows) -> Any:
         """Leave the step's gradients on the model; the mean loss a trained token, a scalar tensor."""
 
@@ -56,15 +58,44 @@ class Stepper(Protocol):
         """Summed loss in nats of rows that are not trained on, and the number of their trained tokens."""
 
 
+def forget(parameters: Iterable[Any]) -> None:
+    """Drop their gradients."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
 def trainer_class(stack: SimpleNamespace) -> type[Any]:
     """A subclass of the stack's SFTTrainer for rows that carry their own labels."""
     torch, transformers = stack.torch, stack.transformers
 
     class LabelledTrainer(stack.SFTTrainer):  # type: ignore[name-defined]
-        """Takes a step's rows at once and leaves to `stepper` how they are computed."""
+        """Takes a step's rows at once and leaves to `stepper` how they are computed.
+
+        A model with adapters has thousands of modules, and asking each for its weights takes as long as the host
+        needs for a block, so the trained weights are listed once.
+        """
 
         stepper: Stepper
+        trained: list[Any]
         control: Any
+
+        def train(self, *args: Any, **kwargs: Any) -> Any:
+            """The run, in which the model drops the gradients of what is trained alone."""
+            self.trained = [p for p in self.model.parameters() if p.requires_grad]
+            self.model.__dict__["zero_grad"] = lambda set_to_none=True: forget(self.trained)
+            try:
+                return super().train(*args, **kwargs)
+            finally:
+                del self.model.__dict__["zero_grad"]
+
+        def _clip_grad_norm(self, model: Any) -> Any:
+            """The norm before clipping, which the stepper knows but for the scale of float16 gradients."""
+            self.accelerator.unscale_gradients()
+            scaler = self.accelerator.scaler
+            scale = scaler.get_scale() if scaler is not None and scaler.is_enabled() else 1.0
+            norm = self.stepper.gradient_norm / scale
+            torch.nn.utils.clip_grads_with_norm_(self.trained, self.args.max_grad_norm, norm)
+            return norm
 
         def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
             return EpochOrder(len(train_dataset or self.train_dataset), self.args.seed)

@@ -12,6 +12,7 @@ from lora_magic.backends.adapters import PeftBase
 from lora_magic.backends.base import BaseFacts, Phases
 from lora_magic.backends.fetch import config_json, local_folder
 from lora_magic.backends.fused import Fused, adapted_layers, alone
+from lora_magic.backends.garbage import old_objects_set_aside
 from lora_magic.backends.room import check_room
 from lora_magic.backends.stack import check_bitsandbytes, silence_unsloth
 from lora_magic.backends.weights import (
@@ -179,7 +180,7 @@ class UnslothBase(PeftBase):
         mode = self._checkpoint(checkpointing)
         patch = getattr(self._fast, "patch_peft_model", None)
         if patch is not None:
-            with alone(self._model, key):
+            with alone(self._model, key), old_objects_set_aside():  # it collects garbage again and again
                 patch(self._model, use_gradient_checkpointing=mode)
         if not checkpointing:
             self._drop_input_hooks()
@@ -203,6 +204,9 @@ class UnslothBase(PeftBase):
         for module in self._model.modules():
             own = vars(module)
             own.pop("accelerator_scaler", None)
+            for hook in own.pop("_unsloth_pretrain_marker", {}).values():  # takes our steps for somebody else's
+                if hasattr(hook, "remove"):
+                    hook.remove()
             for name in [name for name in own if name.startswith("paged_attention")]:
                 del own[name]
 

@@ -44,7 +44,7 @@ class TrainConfig(DataOptions):
     lr: float = option(2e-4, "peak learning rate", above=0, high=10)
     scheduler: str = option("cosine", "how the learning rate falls after the warm-up", choices=SCHEDULERS)
     warmup: float = option(0.05, "share of the steps that warm up; 1 or more is a number of steps", low=0)
-    optimizer: str = option("auto", "auto is 8-bit AdamW on a GPU and AdamW on a CPU", choices=OPTIMIZERS)
+    optimizer: str = option("auto", "auto is AdamW, in 8 bits where a card is short of memory", choices=OPTIMIZERS)
     weight_decay: float = option(0.01, "AdamW's weight decay on the adapter", low=0, high=1)
     max_grad_norm: float = option(1.0, "gradients are scaled down to this norm; 0 is never", low=0)
     epochs: float = option(3.0, "passes over the training rows", above=0, high=10_000)

@@ -27,7 +27,7 @@ TRL_CHUNK = 256
 
 STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2 + 8 / 256, "paged-adamw-8bit": 0.0, "adafactor": 0.0, "sgd": 0.0}
 """Bytes an element of the optimiser's states, as far as torch allocates them (paged states are managed memory)."""
-UPDATE_BYTES = {"adamw": 4.0, "adamw-8bit": 0.0, "paged-adamw-8bit": 0.0, "adafactor": 8.0, "sgd": 0.0}
+UPDATE_BYTES = {"adamw": 0.0, "adamw-8bit": 0.0, "paged-adamw-8bit": 0.0, "adafactor": 8.0, "sgd": 0.0}
 """Bytes an element that one update needs beside them."""
 
 

@@ -183,7 +183,7 @@ def _settings(architecture: Architecture, card: Card, wanted: Wanted) -> Iterato
     micros = [n for n in range(1, wanted.batch + 1) if wanted.batch % n == 0]
     for micro in [wanted.micro_batch] if wanted.micro_batch else micros:
         sized = base.but(tokens=_tokens(wanted, micro), accumulation=wanted.batch // micro)
-        for optimizer in [wanted.optimizer] if wanted.optimizer else ["adamw-8bit", "paged-adamw-8bit"]:
+        for optimizer in [wanted.optimizer] if wanted.optimizer else ["adamw", "adamw-8bit", "paged-adamw-8bit"]:
             for kind, kept in _checkpointings(architecture, wanted):
                 yield micro, sized.but(optimizer=optimizer, checkpointing=kind, kept=kept)
 

@@ -11,6 +11,7 @@ from lora_magic.estimate import Choice, Estimate
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.hardware import Hardware
 from lora_magic.planning.here import card_here
+from lora_magic.planning.memory import STATE_BYTES
 from lora_magic.planning.plan import choose
 
 ROWS_ON_CPU = 8
@@ -18,7 +19,7 @@ ROWS_UNKNOWN = 2
 """Rows at once, with checkpointing, of a model whose shapes cannot be read."""
 
 OPTIMIZERS = {
-    "adamw": "adamw_torch",
+    "adamw": "adamw_torch_fused",
     "adamw-8bit": "adamw_8bit",
     "paged-adamw-8bit": "paged_adamw_8bit",
     "adafactor": "adafactor",
@@ -80,6 +81,11 @@ class Plan:
         return tuple(told)
 
     @property
+    def state_bytes(self) -> float:
+        """Bytes that the optimiser keeps of an element, as far as torch allocates them."""
+        return next((STATE_BYTES[name] for name, theirs in OPTIMIZERS.items() if theirs == self.optimizer), 0.0)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Why it is this plan, in a line or two; nothing on a CPU."""
         if self.estimate is None:
@@ -119,8 +125,9 @@ def plan(
     """
     optimizer = "adamw-8bit" if config.optimizer == "auto" else config.optimizer
     if hardware.kind == "cpu":
-        plain = "adamw" if optimizer.endswith("8bit") else optimizer
-        return Plan(_by_rows(config, ROWS_ON_CPU, "off"), OPTIMIZERS[plain], config.batch)
+        plain = optimizer if optimizer in ("adafactor", "sgd") else "adamw"
+        unfused = {**OPTIMIZERS, "adamw": "adamw_torch"}
+        return Plan(_by_rows(config, ROWS_ON_CPU, "off"), unfused[plain], config.batch)
     here = card_here()
     if shapes is None or here is None:
         return Plan(_by_rows(config, ROWS_UNKNOWN, "on"), OPTIMIZERS[optimizer], config.batch)

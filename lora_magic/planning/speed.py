@@ -61,6 +61,7 @@ class Card:
         bandwidth_gbs: of its memory.
         capability: CUDA's.
         costs: parameters measured on this card, where there are some; else the fitted ones hold.
+        multiprocessors: of the whole card; 0 is not known.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Card:
     bandwidth_gbs: float
     capability: tuple[int, int]
     costs: Costs | None = None
+    multiprocessors: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def card(name: str) -> Card:
     return Card(
         key, str(values["title"]), float(values["memory_gib"]), float(values["context_gib"]),
         float(values["matrix_tflops"]), float(values["bandwidth_gbs"]), (int(major), int(minor)), costs,
+        int(values.get("multiprocessors", 0)),
     )  # fmt: skip
 
 

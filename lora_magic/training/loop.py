@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.backends.base import Base
+from lora_magic.backends.garbage import old_objects_set_aside
 from lora_magic.backends.stack import import_stack
 from lora_magic.config import TrainConfig
 from lora_magic.dataset.collate import StepRows, gather
@@ -117,7 +118,8 @@ def run(
                 data_collator=gather, callbacks=[callback], stepper=stepper,
             )  # fmt: skip
             callback.trainer = trainer
-            trainer.train()
+            with old_objects_set_aside():
+                trainer.train()
             if best is not None and progressed.reason != "interrupted":
                 best.restore()
     except Stopped:

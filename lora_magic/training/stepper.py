@@ -8,6 +8,7 @@ from typing import Any
 
 from lora_magic.backends.base import Base
 from lora_magic.backends.batches import let_go, out_of_memory
+from lora_magic.backends.trainer import forget
 from lora_magic.dataset.collate import StepRows
 from lora_magic.errors import LoraError
 from lora_magic.planning.passes import passes
@@ -34,6 +35,7 @@ class Stepper:
     Attributes:
         tokens_seen: input tokens of the steps made, padding not counted.
         way: how steps are computed now.
+        gradient_norm: of the last step's gradients, a scalar tensor; those of float16 are scaled.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Stepper:
         self._base, self._key = base, key
         self._left = list(plan.ways)
         self._recovered, self._between, self._probe = recovered, between, probe
+        self._state_bytes = plan.state_bytes
         self.way = self._left.pop(0)
         self.tokens_seen = 0
+        self.gradient_norm: Any = None
 
     def step(self, trainer: Any, model: Any, rows: StepRows) -> Any:
         """The step's mean loss as a scalar tensor; its gradients are on the model.
@@ -64,11 +68,11 @@ class Stepper:
         chosen = [i for i in range(len(rows)) if rows.trained([i])]
         while True:
             loss = self._tried(trainer, model, rows, chosen)
-            finite, gradients_finite = _finite(model, loss) if loss is not None else (True, False)
+            finite, gradients_finite = self._finite(trainer, loss) if loss is not None else (True, False)
             if finite and gradients_finite:
                 self.tokens_seen += sum(rows.lengths[i] for i in chosen)
                 return loss
-            _forget(model)
+            forget(trainer.trained)
             _restore(state)
             if not finite:
                 chosen = self._sound(trainer, model, rows, chosen, float(loss))
@@ -91,7 +95,7 @@ class Stepper:
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-        _forget(model)
+        forget(trainer.trained)
         let_go()
         self._back_off(max(rows.lengths))
         return None
@@ -144,11 +148,16 @@ class Stepper:
         return sum(self._measured(trainer, model, rows, some) for some in (part[:half], part[half:]))
 
     def _check(self, trainer: Any, model: Any, rows: StepRows) -> None:
-        """Compute rows as large as any pass will be, until there is a way that fits."""
+        """Compute rows as large as any pass will be, until there is a way that fits beside the optimiser's states."""
+        import torch
+
         state, chosen = _random_state(), list(range(len(rows)))
+        states = math.ceil(self._state_bytes * sum(p.numel() for p in trainer.trained))
+        reserved = torch.empty(states, dtype=torch.uint8, device=trainer.args.device)
         while self._tried(trainer, model, rows, chosen) is None:
             continue
-        _forget(model)
+        del reserved
+        forget(trainer.trained)
         _restore(state)
 
     def _back_off(self, longest: int) -> None:
@@ -165,6 +174,16 @@ class Stepper:
             )
         self.way = self._left.pop(0)
         self._recovered(f"memory ran out with {before.title}; goes on with {self.way.title}")
+
+    def _finite(self, trainer: Any, loss: Any) -> tuple[bool, bool]:
+        """Whether the loss, and whether all gradients are finite; the card is waited for once."""
+        import torch
+
+        gradients = [p.grad for p in trainer.trained if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros_like(loss)
+        self.gradient_norm = norm.to(loss.device)
+        told = torch.stack([torch.isfinite(loss), torch.isfinite(self.gradient_norm)]).tolist()
+        return bool(told[0]), bool(told[1])
 
     def _lower_scale(self, trainer: Any) -> bool:
         """Divide the scale of float16 gradients; False where there is none left to lower."""
@@ -217,16 +236,6 @@ def largest(lengths: Sequence[int], way: Way, batch: int) -> list[int]:
     return chosen
 
 
-def _finite(model: Any, loss: Any) -> tuple[bool, bool]:
-    """Whether the loss, and whether all gradients are finite; the card is waited for once."""
-    import torch
-
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros_like(loss)
-    told = torch.stack([torch.isfinite(loss), torch.isfinite(norm).to(loss.device)]).tolist()
-    return bool(told[0]), bool(told[1])
-
-
 def _broken(trainer: Any, what: str) -> LoraError:
     step = trainer.state.global_step + 1
     rate = trainer.lr_scheduler.get_last_lr()[0] if trainer.lr_scheduler is not None else trainer.args.learning_rate
@@ -234,12 +243,6 @@ def _broken(trainer: Any, what: str) -> LoraError:
         f"{what} at step {step}, so the adapter is broken from there on.",
         f"Lower --lr (it was {rate:g} in this step), or check the rows.",
     )
-
-
-def _forget(model: Any) -> None:
-    """Drop the gradients of a step that does not count."""
-    for parameter in model.parameters():
-        parameter.grad = None
 
 
 def _random_state() -> tuple[Any, Any]:

@@ -16,8 +16,11 @@ ROW = [5, 6, 7, 8, 9, 10, 11, 12]
 LONG: dict[str, Any] = {"max_steps": 30, "lr": 2e-2, "eval_every": 30}
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize(
+    ("bits", "dtype"),
+    [(bits, dtype) for bits in (4, 8, 16) for dtype in ("float16", "bfloat16")]
+    + [(4, "float32"), (8, "float32"), (32, "float32")],
+)
 def test_training_learns_and_leaves_the_base_exactly_as_it_was(tiny_folder: Path, bits: int, dtype: str) -> None:
     session = loaded(tiny_folder, bits=bits, dtype=dtype)
     before = session.base.logits(ROW)

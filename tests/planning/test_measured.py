@@ -88,15 +88,19 @@ def test_peers_get_the_same_tokens_and_mask(tmp_path: Path) -> None:
 def test_the_table_compares_only_what_shares_card_model_and_rows() -> None:
     row = {
         "card": "H200", "multiprocessors": 8, "model": LLAMA_8B, "data": "gsm8k", "mask": "all", "length": 0,
-        "date": "2026-11-22", "peak_gib": 6.2, "first_step_s": 31.0,
+        "sitting": 1, "peak_gib": 6.2, "first_step_s": 31.0, "seconds_a_step": 2.0,
     }  # fmt: skip
     shown = run.table([
         {**row, "peer": "unsloth notebook", "tokens_a_second": 700.0},
         {**row, "peer": "unsloth loop", "tokens_a_second": 1400.0, "micro_batch": 8, "checkpointing": "off"},
+        {**row, "peer": "unsloth loop", "tokens_a_second": 9.0, "micro_batch": 8, "checkpointing": "on", "sitting": 2},
         {**row, "peer": "trl", "tokens_a_second": 500.0, "model": LLAMA_1B},
         {"peer": "packing", "failed": "Traceback\nOutOfMemoryError: CUDA"},
     ])  # fmt: skip
     assert "unsloth loop 8, off" in shown and "2.00x" in shown and "1.00x" in shown
+    (other,) = (line for line in shown.splitlines() if line.startswith("unsloth loop 8, on"))
+    assert "x" not in other, "another sitting's rate is compared with nothing"
+    assert "77%" in shown, "1,400 tokens a second times 30.6 GFLOP of an 8B model, of 55.7 TFLOP/s"
     assert shown.count("multiprocessors") == 2 and shown.endswith("packing: OutOfMemoryError: CUDA")
     assert run.line_of('noise\n{"peer": "trl", "steps": 3}\nbye') == {"peer": "trl", "steps": 3}
     assert run.line_of("nothing") is None

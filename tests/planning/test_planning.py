@@ -14,8 +14,9 @@ from lora_magic.planning.here import described
 from lora_magic.planning.memory import Setting, peak
 from lora_magic.planning.passes import passes
 from lora_magic.planning.run_plan import Plan, plan
+from lora_magic.planning.speed import Card
 from lora_magic.training.loop import schedule
-from tests.planning.configs import LLAMA_3B
+from tests.planning.configs import LLAMA_3B, LLAMA_8B
 
 T4 = Hardware("cuda", "Tesla T4", (7, 5), 15 * 2**30, 14 * 2**30, 2)
 L4 = Hardware("cuda", "NVIDIA L4", (8, 9), 23 * 2**30, 22 * 2**30, 8)
@@ -71,7 +72,7 @@ def test_on_a_card_a_plan_fits_and_every_way_after_it_takes_less() -> None:
     shapes = read(LLAMA_3B)
     made = planned(T4, shapes)
     assert made.estimate is not None and made.estimate.fits
-    assert made.ways[0].checkpointing == "off" and made.optimizer == "adamw_8bit"
+    assert made.ways[0].checkpointing == "off" and made.optimizer == "adamw_torch_fused"
     chain = [made.estimate.choice, *made.estimate.back_off]
     settings = [
         Setting(c.tokens, min(c.tokens, 600), {"some": "on"}.get(c.checkpointing, c.checkpointing),
@@ -83,6 +84,26 @@ def test_on_a_card_a_plan_fits_and_every_way_after_it_takes_less() -> None:
     assert sizes == sorted(sizes, reverse=True) and len(chain) == len(made.ways) >= 3
     assert not any(way.padded for way in made.ways)
     assert ("planned peak", f"{made.estimate.peak_gib:.1f} of 14.6 GiB") in made.header
+
+
+@pytest.mark.usefixtures("a_t4")
+def test_the_optimiser_keeps_8_bits_only_where_memory_is_short() -> None:
+    roomy = planned(T4, read(LLAMA_8B))
+    tight = plan(
+        TrainConfig(data="x", rank=16), T4, backend="unsloth", bits=4, shapes=read(LLAMA_8B), mean=2048.0, longest=2048
+    )
+    assert (roomy.optimizer, roomy.state_bytes) == ("adamw_torch_fused", 8)
+    assert tight.optimizer == "adamw_8bit" and 2 < tight.state_bytes < 2.1
+
+
+def test_a_part_of_a_card_has_its_share_of_the_rates() -> None:
+    def card(processors: int) -> Card:
+        return described("NVIDIA H200", 139.8, 139.0, (9, 0), has_context=True, processors=processors).card
+
+    part, whole = card(8), card(132)
+    assert part.matrix_tflops == pytest.approx(55.7, rel=0.1), "as measured on 8 of 132"
+    assert 381 < part.bandwidth_gbs < 646 and "8 of 132" in part.title
+    assert whole == card(0) and whole.title == "H200"
 
 
 @pytest.mark.usefixtures("a_t4")

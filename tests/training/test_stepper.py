@@ -253,20 +253,20 @@ def test_float16_gradients_that_overflow_are_computed_again_at_a_lower_scale(
     plain, _ = run(session, "plain", max_steps=3)
     scaler = torch.amp.GradScaler("cpu", init_scale=65_536.0)
     scales: list[float] = []
-    finite = stepper._finite
+    finite = stepper.Stepper._finite
 
-    def overflowing(model: Any, loss: Any) -> tuple[bool, bool]:
+    def overflowing(self: Any, trainer: Any, loss: Any) -> tuple[bool, bool]:
         scales.append(scaler.get_scale())
-        largest_gradient = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
+        largest_gradient = max(float(p.grad.abs().max()) for p in trainer.trained)
         assert largest_gradient > 1e-4 * scales[-1]
-        return finite(model, loss) if scales[-1] <= 1 else (True, False)
+        return finite(self, trainer, loss) if scales[-1] <= 1 else (True, False)
 
     def with_scaler(*args: Any, **kwargs: Any) -> Any:
         trainer = build_trainer(*args, **kwargs)
         trainer.accelerator.scaler = scaler
         return trainer
 
-    monkeypatch.setattr(stepper, "_finite", overflowing)
+    monkeypatch.setattr(stepper.Stepper, "_finite", overflowing)
     monkeypatch.setattr("lora_magic.backends.adapters.build_trainer", with_scaler)
     result, events = run(session, "scaled", max_steps=3)
     assert scales == [4.0**power for power in range(8, -1, -1)] + [1.0, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from tests.benchmarks.gpu import machine
 
 BEGAN = time.time()
+WAITED = [0.0]
 BATCH = 8
 RANK = 16
 
@@ -26,10 +28,21 @@ def options(description: str, **more: dict[str, Any]) -> argparse.Namespace:
     parser.add_argument("--mask", choices=("all", "answers"), default="all", help="train on all tokens or on answers")
     parser.add_argument("--length", type=int, default=0, help="rows of exactly this many tokens, rows joined and cut")
     parser.add_argument("--limit-gib", type=float, default=machine.LIMIT_GIB, help="of the allocator; 0 is none")
+    parser.add_argument("--turn", type=Path, help="import at once, then wait for this file's lock: one peer at a time")
     for name, kind in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **kind)
     os.environ["HF_HUB_OFFLINE"] = os.environ["UNSLOTH_DISABLE_STATISTICS"] = "1"
     return parser.parse_args()
+
+
+def turn(asked: argparse.Namespace) -> None:
+    """Wait until the card is this process's alone, where it was told to; its lock goes with the process."""
+    if asked.turn is None:
+        return
+    asked_at, file = time.time(), asked.turn.open("a")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    asked.lock = file
+    WAITED[0] = time.time() - asked_at
 
 
 def messages(row: dict[str, str]) -> list[dict[str, str]]:
@@ -132,9 +145,16 @@ class Clock:
             "steps": len(self.steps), "tokens_a_second": round((after - before) / (ended - began), 1),
             "seconds_a_step": round((ended - began) / (len(self.steps) - 1 - middle), 4),
             "peak_gib": round(torch.cuda.max_memory_allocated() / machine.GIB, 3),
-            "first_step_s": round(self.steps[0][0] - BEGAN, 1), "losses": [round(x, 4) for x in self.losses],
+            "first_step_s": round(self.steps[0][0] - BEGAN - WAITED[0], 1),
+            "losses": [round(x, 4) for x in self.losses],
         }  # fmt: skip
         print(json.dumps(line), flush=True)
+
+
+def eight_examples(made: list[dict[str, Any]], tokenizer: Any) -> int:
+    """Tokens that about eight rows take: a packed row of that length is a step of eight examples."""
+    lengths = [len(row["input_ids"] if "input_ids" in row else tokenizer(row["text"])["input_ids"]) for row in made]
+    return round(BATCH * sum(lengths) / len(lengths))
 
 
 def sft_settings(steps: int, **more: Any) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def main() -> None:
     from lora_magic.session import Session
 
     import_stack(asked.backend)
+    common.turn(asked)
     machine.hold(asked.limit_gib)
     import torch
 

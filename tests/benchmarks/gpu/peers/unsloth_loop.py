@@ -1,6 +1,6 @@
 """A loop written by hand on Unsloth's model: rows end to end in micro-batches of a given size, checkpointing as given.
 
-python -m tests.benchmarks.gpu.peers.unsloth_loop MODEL DATA.jsonl --micro-batch 8 --checkpointing off
+python -m tests.benchmarks.gpu.peers.unsloth_loop MODEL DATA.jsonl --micro-batch 8 --checkpointing off --optimizer adamw
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ def main() -> None:
     asked = common.options(
         __doc__ or "", micro_batch={"type": int, "default": common.BATCH},
         checkpointing={"choices": tuple(KINDS), "default": "off"},
+        optimizer={"choices": ("adamw", "adamw-8bit"), "default": "adamw"},
         skip_layers={"type": int, "default": 0, "help": "blocks that keep their activations under checkpointing"},
     )  # fmt: skip
     import unsloth  # noqa: F401  before all it patches
 
+    common.turn(asked)
     machine.hold(asked.limit_gib)
     import bitsandbytes
     import torch
@@ -70,7 +72,9 @@ def main() -> None:
     common.float_adapter(model)
     rows, clock = prepared(asked, tokenizer), common.Clock()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = bitsandbytes.optim.AdamW8bit(trained, lr=2e-4, weight_decay=0.001)
+    optimizer: Any = bitsandbytes.optim.AdamW8bit(trained, lr=2e-4, weight_decay=0.001)
+    if asked.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(trained, lr=2e-4, weight_decay=0.001, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / asked.steps)
     scaler = torch.amp.GradScaler("cuda")
     for module in model.modules():  # where Unsloth's loss looks for the scale of float16 gradients
@@ -95,7 +99,7 @@ def main() -> None:
         clock.step()
     clock.report(
         "unsloth loop", asked, micro_batch=asked.micro_batch, checkpointing=asked.checkpointing,
-        skip_layers=asked.skip_layers,
+        skip_layers=asked.skip_layers, optimizer=asked.optimizer,
     )  # fmt: skip
 
 
