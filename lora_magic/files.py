@@ -1,11 +1,13 @@
 """Writing to disk so that what is there is whole: a temporary name, a sync, a rename.
 
-A process killed at any moment leaves the old content or the new one, never a mixture. A folder that is replaced
-takes two renames: killed between them, the old one lies beside its place as `.NAME.old-PID`.
+A process killed at any moment leaves the old content or the new one, never a mixture. Two folders change names in
+one step where system and disk can do that. Elsewhere it takes two renames: killed between them, the old folder lies
+beside its place as `.NAME.old-PID`, and the next one that is written there brings it back first.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import os
@@ -18,6 +20,9 @@ from pathlib import Path
 from lora_magic.errors import LoraError
 
 _counter = itertools.count()
+
+# Of Linux's renameat2(2): the paths are relative to the current folder; the two names are exchanged.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 _REASONS = {
     errno.ENOSPC: ("no space is left for", "Free some space or choose a folder on another disk."),
@@ -154,8 +159,26 @@ def _make_parents(folder: Path) -> list[Path]:
     return missing
 
 
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders take each other's name in one step: False, and nothing done, where that cannot be."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+
+
 def _put_in_place(partial: Path, target: Path) -> None:
-    """Rename `partial` to `target`; what lay there goes aside first and comes back if that fails."""
+    """Rename `partial` to `target`, and remove what lay there."""
+    if target.exists() and _exchanged(partial, target):
+        _sync_entry(target.parent)
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        _put_in_two_steps(partial, target)
+
+
+def _put_in_two_steps(partial: Path, target: Path) -> None:
+    """The same where names cannot be exchanged: what lay there goes aside first and comes back if that fails."""
     aside = target.with_name(f".{target.name}.old-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -172,13 +195,36 @@ def _put_in_place(partial: Path, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def mend(target: Path) -> None:
+    """Remove what killed writers of a folder left beside it, and bring back what one of them had put aside.
+
+    Args:
+        target: the folder, links resolved. What a process that is still there works on stays.
+    """
+    import psutil
+
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(old|partial)-(\d+)")
+    for path in sorted(target.parent.iterdir()) if target.parent.is_dir() else ():
+        found = pattern.fullmatch(path.name)
+        if not found or not path.is_dir() or path.is_symlink():
+            continue
+        number = int(found[2])
+        if number != os.getpid() and psutil.pid_exists(number):
+            continue
+        if found[1] == "old" and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Write a whole folder or nothing.
 
     The block writes into a hidden sibling, `.NAME.partial-PID`. When it ends, every file is synced and the
     sibling is renamed to `target`. When it raises anything, an interrupt included, the sibling is removed and
-    `target` is as it was. A symlink is followed: the folder behind it is the one that is replaced.
+    `target` is as it was. What killed processes left of earlier attempts is removed first. A symlink is followed:
+    the folder behind it is the one that is replaced.
 
     Args:
         target: the folder to be; its missing parents are created.
@@ -192,12 +238,12 @@ def atomic_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     with disk_errors(target):
         target = target.expanduser().resolve()
+        mend(target)
         refuse_occupied(target, overwrite)
         partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
         created: list[Path] = []
         try:
             created = _make_parents(target.parent)
-            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             yield partial
             _sync_tree(partial)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -90,6 +89,7 @@ def test_failed_swap_brings_the_old_one_back(tmp_path: Path, monkeypatch: pytest
         return real(source, destination)
 
     monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
     with pytest.raises(LoraError, match="The disk failed"), files.atomic_folder(target, overwrite=True):
         pass
     assert names(tmp_path) == ["out"] and names(target) == ["old"]
@@ -145,19 +145,112 @@ def test_a_file_too_large_for_the_system_is_one_line(tmp_path: Path) -> None:
     assert "does not allow files as large as" in run.stdout and names(tmp_path) == []
 
 
-def test_killed_writer_leaves_the_old_folder(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
+# Forks a writer for every point, so that Python starts once. What is counted: every file that is opened to be written,
+# every folder made, every name changed or removed, and the moments before and after two names are exchanged.
+KILLED = textwrap.dedent("""
+    import json, os, signal, sys
+    from pathlib import Path
+    from lora_magic import files
+    root, exchanges = Path(sys.argv[1]), sys.argv[2] == "exchange"
+    EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+    left = -1
+
+    def count():
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def heard(event, arguments):
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if left > 0 and (event in EVENTS or writes):
+            count()
+
+    real = files._exchanged
+    def counted(one, other):
+        count()
+        done = exchanges and real(one, other)
+        count()
+        return done
+    files._exchanged = counted
+    sys.addaudithook(heard)
+
+    def write(out, version):
+        with files.atomic_folder(out, overwrite=True) as partial:
+            for name in "abc":
+                (partial / name).write_text(version)
+
+    def killed(number):
+        global left
+        out = root / str(number) / "out"
+        write(out, "old")
+        process = os.fork()
+        if process == 0:
+            left = number
+            write(out, "new")
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+
+    number = 1
+    while killed(number):
+        number += 1
+    print(number)
+""")
+
+
+def version(folder: Path) -> str:
+    """What a folder of three files holds: one and the same version in all of them, or nothing at all."""
+    if not folder.exists():
+        return "absent"
+    (found,) = {(folder / name).read_text() for name in "abc"}
+    assert names(folder) == ["a", "b", "c"]
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+def test_killed_at_every_point(tmp_path: Path, way: str) -> None:
+    if way == "exchange":
+        (tmp_path / "one").mkdir()
+        (tmp_path / "other").mkdir()
+        if not files._exchanged(tmp_path / "one", tmp_path / "other"):
+            pytest.skip("this disk exchanges no names")
+    run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), way], capture_output=True, text=True, check=True)
+    points = int(run.stdout)
+    assert points > 10
+    seen = []
+    for number in range(1, points):
+        out = tmp_path / str(number) / "out"
+        seen.append(version(out))
+        with pytest.raises(ValueError, match="enough"), files.atomic_folder(out, overwrite=True):
+            raise ValueError("enough")
+        assert version(out) in (("old", "new") if seen[-1] == "absent" else (seen[-1],))
+        assert names(out.parent) == ["out"]
+    assert seen[0] == "old" and seen[-1] == "new" and ("absent" in seen) == (way == "two renames")
+    assert version(tmp_path / str(points) / "out") == "new"
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     script = textwrap.dedent("""
-        import os, signal, sys
+        import sys
         from pathlib import Path
         from lora_magic.files import atomic_folder
-        with atomic_folder(Path(sys.argv[1]), overwrite=True) as partial:
-            (partial / "new").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        with atomic_folder(Path(sys.argv[1])) as partial:
+            (partial / "theirs").touch()
+            print(partial.name, flush=True)
+            sys.stdin.read()
     """)
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], check=False)
-    assert run.returncode == -signal.SIGKILL and names(tmp_path / "out") == ["old"]
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        theirs = process.stdout.readline().strip()
+        with files.atomic_folder(tmp_path / "out", overwrite=True) as partial:
+            (partial / "ours").touch()
+        assert names(tmp_path) == sorted([theirs, "out"]) and names(tmp_path / theirs) == ["theirs"]
+        process.kill()
+    with files.atomic_folder(tmp_path / "out", overwrite=True) as partial:
+        (partial / "again").touch()
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["again"]
 
 
 @pytest.mark.parametrize(

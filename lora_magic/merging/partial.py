@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from lora_magic.errors import LoraError
-from lora_magic.files import atomic_folder, disk_errors, refuse_occupied
+from lora_magic.files import atomic_folder, disk_errors, mend, refuse_occupied
 from lora_magic.merging.hub import Unreachable
 
 _RECIPE, _OWNER = "recipe", "process.json"
@@ -98,7 +97,7 @@ def work_folder(target: Path, overwrite: bool) -> Iterator[Work]:
     """
     with disk_errors(target):
         target = target.expanduser().resolve()
-        _mend(target)
+        mend(target)
         refuse_occupied(target, overwrite)
         work = Work(target)
         missing = [folder for folder in target.parents if not folder.exists()]
@@ -135,24 +134,3 @@ def _own(path: Path, target: Path) -> None:
     if number not in (0, os.getpid()):
         raise LoraError(f"Process {number} is merging into {target} now.", "Wait for it, or choose another folder.")
     path.write_text(json.dumps({"process": os.getpid(), "began": psutil.Process().create_time()}))
-
-
-def _mend(target: Path) -> None:
-    """Bring back an output that was being replaced when its process was killed, and remove that one's leftovers."""
-    for path, kind, process in list(_left_beside(target)):
-        if psutil.pid_exists(process):
-            continue
-        if kind == "old" and not target.exists():
-            path.rename(target)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _left_beside(target: Path) -> Iterator[tuple[Path, str, int]]:
-    """Hidden folders of merges into `target`: (path, "old" or "partial", process)."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.(old|partial)-(\d+)")
-    if target.parent.is_dir():
-        for path in sorted(target.parent.iterdir()):
-            found = pattern.fullmatch(path.name)
-            if found and path.is_dir():
-                yield path, found[1], int(found[2])

@@ -39,8 +39,8 @@ class Piece:
     Attributes:
         output: the tensor.
         start, stop: which rows along its first dimension.
-        values: float32 where the adapter changes it, else the original's own dtype. Changed values lie in memory
-            that the next piece takes over.
+        values: float32 where the adapter changes it, else the original's own dtype. They lie in memory that later
+            pieces take over.
     """
 
     output: Output
@@ -189,7 +189,7 @@ class Maker:
             return torch.empty(0)
         if start == 0:
             self._measure_norm(output)
-        return self._read(self._start(output), range(start, stop), self._raw_rooms if output.update else None)
+        return self._read(self._start(output), range(start, stop), self._raw_rooms)
 
     def _read(self, stored: Stored, rows: range | Sequence[int], rooms: Rooms | None = None) -> torch.Tensor:
         own = stored.start < 0 and self._shelf is not None
@@ -207,9 +207,8 @@ class Maker:
         assert update is not None
         if update.layers is not None:
             return update.layers.merged(output)[_index(rows)]
-        value = (
-            rooms.take(raw.shape, torch.float32).copy_(raw) if rooms else raw.to(self._device, torch.float32, copy=True)
-        )
+        moved = raw.to(self._device)  # as it is: a card converts faster than what it is fed through
+        value = rooms.take(raw.shape, torch.float32).copy_(moved) if rooms else moved.to(torch.float32, copy=True)
         if update.factors is not None:
             parts = self._parts(output)
             a, b, magnitude = parts["a"], parts["b"], parts.get("magnitude")
@@ -262,7 +261,7 @@ class Maker:
         total = torch.zeros(source.shape[1], device=self._device, dtype=torch.float64)
         with exact_products():
             for start, stop in _spans(output):
-                value = self._read(source, range(start, stop)).to(self._device, torch.float32, copy=True)
+                value = self._read(source, range(start, stop)).to(self._device).to(torch.float32, copy=True)
                 apply_factors(value, parts["a"][:, start:stop], parts["b"], update.scaling, transposed=True)
                 total += value.double().square_().sum(0)
             self._norms[output.name] = total.sqrt().float()

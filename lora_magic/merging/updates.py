@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 _INPUT_EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "word_embeddings", "tok_embeddings")
 _OUTPUT_HEADS = ("lm_head", "embed_out")
+_ONE_EXPERT = re.compile(r"\.experts\.\d+\.")
 _CONTAINERS = frozenset({"model", "transformer", "language_model", "text_model", "base_model", "gpt_neox"})
 
 
@@ -164,6 +166,20 @@ def _other_shape(parameter: str, base: tuple[int, ...], adapter: tuple[int, ...]
     )
 
 
+def _no_weight(originals: Originals, adapter: Adapter, parameter: str) -> LoraError:
+    """What is said of a part of the adapter that finds no weight."""
+    if any(_ONE_EXPERT.search(name) for name in originals.weights):
+        return LoraError(
+            f"{originals.source} stores its experts one by one, so that {parameter} has other names in its files; "
+            "an adapter of it is not merged here.",
+            "Use the adapter on its base, unmerged.",
+        )
+    return LoraError(
+        f"The adapter does not fit this base: {originals.source} has no weight {parameter}.",
+        f"Name the base that the adapter was trained on ({adapter.base or 'it does not say which'}).",
+    )
+
+
 def _tied(originals: Originals) -> bool:
     """True when the output head shares the embedding's weight: the files hold no head of its own."""
     has_head = any(_is_weight_of(name, _OUTPUT_HEADS) for name in originals.weights)
@@ -236,10 +252,7 @@ def plan_merge(originals: Originals, adapter: Adapter, trust_remote_code: bool =
         head = shared is not None and _is_weight_of(parameter, _OUTPUT_HEADS)
         source = shared if head else find(parameter)
         if source is None:
-            raise LoraError(
-                f"The adapter does not fit this base: {originals.source} has no weight {parameter}.",
-                f"Name the base that the adapter was trained on ({adapter.base or 'it does not say which'}).",
-            )
+            raise _no_weight(originals, adapter, parameter)
         name = parameter if head else source.name
         changed[name] = Output(name, parameter, source, _fitted(parameter, source, update))
     if shared is not None and not any(_is_weight_of(name, _OUTPUT_HEADS) for name in changed):

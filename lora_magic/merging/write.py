@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from lora_magic.errors import LoraError
 from lora_magic.merging.nf4 import part_shapes, quantised
 from lora_magic.merging.originals import INDEX, SINGLE
+from lora_magic.merging.sink import Sink
 from lora_magic.merging.stream import Maker, Piece
-from lora_magic.merging.tensors import CODES, FLOATING, ITEM_BYTES, Rooms, listing
+from lora_magic.merging.tensors import CODES, FLOATING, ITEM_BYTES, listing
 from lora_magic.merging.updates import Output
 
 if TYPE_CHECKING:
     import torch
 
 _ALIGNMENT = 8
-_PENDING = 2
-_SYNC_BYTES = 64 * 2**20
 _UNFINISHED = ".part"
 
 
@@ -135,31 +132,35 @@ def _finite(tensor: torch.Tensor) -> bool:
 
 
 def rounded(
-    tensor: torch.Tensor, name: str, dtype: str, changed: bool = False, rooms: Rooms | None = None
+    tensor: torch.Tensor, name: str, dtype: str, changed: bool = False, room: torch.Tensor | None = None
 ) -> torch.Tensor:
     """`tensor` in the dtype that it is written in.
 
     Args:
-        tensor: of any dtype; what is not floating comes back as it is.
+        tensor: of any dtype; what is not floating keeps its own.
         name: for the message.
         dtype: torch's name of the target dtype.
         changed: by the merge, which must leave numbers.
-        rooms: memory for changed values on the CPU; fresh memory by default.
+        room: memory on the CPU of the right shape and dtype to put the values in; by default fresh memory, or
+            `tensor` itself where nothing changes.
 
     Raises:
         LoraError: a finite value becomes infinite, or a changed one is none.
     """
     import torch
 
-    if not tensor.is_floating_point():
-        return tensor
-    wanted = getattr(torch, dtype)
-    if changed and rooms is not None and tensor.device.type == "cpu":
-        target = rooms.take(tensor.shape, wanted).copy_(tensor)
-    else:
-        target = tensor.to(wanted, copy=changed)
-    if (target.dtype == tensor.dtype and not changed) or _finite(target):
-        return target
+    floating = tensor.is_floating_point()
+    wanted = getattr(torch, dtype) if floating else tensor.dtype
+    straight = room if tensor.device.type == "cpu" else None
+    target = straight.copy_(tensor) if straight is not None else tensor.to(wanted)
+    if floating and (changed or wanted != tensor.dtype) and not _finite(target):
+        _refuse_infinite(tensor, target, name, dtype, changed)
+    return target if room is None or room is straight else room.copy_(target)
+
+
+def _refuse_infinite(tensor: torch.Tensor, target: torch.Tensor, name: str, dtype: str, changed: bool) -> None:
+    import torch
+
     finite = torch.isfinite(tensor)
     if bool((torch.isinf(target) & finite).any()):
         peak, limit = tensor[finite].abs().max().item(), torch.finfo(target.dtype).max
@@ -172,66 +173,6 @@ def rounded(
         raise LoraError(
             f"Merging makes NaN or infinity in {name}.", "The adapter or the base is broken there; use an earlier one."
         )
-    return target
-
-
-def write(stream: BinaryIO, values: bytes | memoryview) -> None:
-    """Write all of `values`; every value and header of a merged model passes here."""
-    stream.write(values)
-
-
-class _Sink:
-    """A file that is written and synced by threads of its own, while the next values are made."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = path.open("wb", buffering=0)
-        self._pool, self._syncing = ThreadPoolExecutor(1, "writing"), ThreadPoolExecutor(1, "syncing")
-        self._waiting: list[Future[None]] = []
-        self._unsynced = 0
-
-    def __enter__(self) -> _Sink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._drain(0)
-                os.fsync(self._stream.fileno())
-        finally:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._syncing.shutdown(wait=True, cancel_futures=True)
-            self._stream.close()
-
-    def put(self, values: bytes | memoryview) -> None:
-        """Have `values` written after those before; waits when too many are."""
-        self._waiting.append(self._pool.submit(self._write, values))
-        self._drain(_PENDING)
-
-    def _drain(self, most: int) -> None:
-        while len(self._waiting) > most:
-            self._waiting.pop(0).result()
-
-    def _write(self, values: bytes | memoryview) -> None:
-        write(self._stream, values)
-        self._unsynced += len(values)
-        if self._unsynced >= _SYNC_BYTES:
-            self._unsynced = 0
-            self._syncing.submit(self._settle)
-
-    def _settle(self) -> None:
-        """Have what was written reach the disk, and its memory back: pages that are used again cost far less."""
-        handle = self._stream.fileno()
-        os.fsync(handle)
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _bytes_of(tensor: torch.Tensor) -> memoryview:
-    import torch
-
-    flat = tensor.contiguous().reshape(-1).cpu()
-    values: Any = flat.view(torch.uint8).numpy()
-    return memoryview(values) if flat.numel() else memoryview(b"")
 
 
 def write_shards(
@@ -258,13 +199,12 @@ def write_shards(
         size = sum(entry.bytes for entry in shard.entries)
         if not (folder / shard.file).exists():
             unfinished = folder / f"{shard.file}{_UNFINISHED}"
-            with _Sink(unfinished) as sink:
+            with Sink(unfinished) as sink:
                 sink.put(header(shard))
                 written = 0
-                for values, name in _made(shard, maker, dtype):
-                    sink.put(values)
-                    written += len(values)
-                    report((done + written) / total, name)
+                for stretch in _made(shard, maker, dtype):
+                    written += _put(sink, stretch)
+                    report((done + written) / total, stretch.name)
             unfinished.rename(folder / shard.file)
         check_shard(folder, shard)
         done += size
@@ -273,26 +213,45 @@ def write_shards(
     return sum((folder / shard.file).stat().st_size for shard in shards)
 
 
-def _made(shard: Shard, maker: Maker, dtype: str) -> Iterator[tuple[memoryview, str]]:
-    """The bytes of a file's values in order, each stretch with its tensor's name."""
+@dataclass(frozen=True)
+class _Stretch:
+    """Values of one tensor, its name, torch's name of the dtype to write, and whether the merge changed them."""
+
+    values: torch.Tensor
+    name: str
+    dtype: str
+    changed: bool
+
+
+def _made(shard: Shard, maker: Maker, dtype: str) -> Iterator[_Stretch]:
+    """The values of a file in order."""
     parts = {entry.output.name: entry.part is not None for entry in shard.entries}
-    pieces, rooms = maker.pieces(shard.outputs), Rooms(_PENDING + 2)
+    pieces = maker.pieces(shard.outputs)
     for name, group in groupby(pieces, key=lambda piece: piece.output.name):
         if not parts[name]:
-            for piece in group:
-                yield _bytes_of(_checked(piece, dtype, rooms)), name
+            yield from (_Stretch(piece.values, name, dtype, piece.output.update is not None) for piece in group)
         else:
-            yield from ((_bytes_of(part), name) for part in _packed(group, dtype).values())
+            for part in _packed(group, dtype).values():
+                yield _Stretch(part, name, str(part.dtype).removeprefix("torch."), False)
 
 
 def _packed(group: Iterable[Piece], dtype: str) -> dict[str, torch.Tensor]:
     import torch
 
-    return quantised(torch.cat([_checked(piece, dtype) for piece in group]))
+    # The clone: what a piece holds is gone when the next one comes.
+    rows = [rounded(piece.values.clone(), piece.output.name, dtype, piece.output.update is not None) for piece in group]
+    return quantised(torch.cat(rows))
 
 
-def _checked(piece: Piece, dtype: str, rooms: Rooms | None = None) -> torch.Tensor:
-    return rounded(piece.values, piece.output.name, dtype, piece.output.update is not None, rooms)
+def _put(sink: Sink, stretch: _Stretch) -> int:
+    """Write rounded values; how many bytes they took."""
+    import torch
+
+    flat = stretch.values.contiguous().reshape(-1)
+    wanted = getattr(torch, stretch.dtype) if flat.is_floating_point() else flat.dtype
+    for start, room in sink.rooms(len(flat), wanted):
+        rounded(flat[start : start + len(room)], stretch.name, stretch.dtype, stretch.changed, room)
+    return len(flat) * int(wanted.itemsize)
 
 
 def _write_index(folder: Path, shards: Sequence[Shard], total: int) -> None:

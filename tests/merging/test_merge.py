@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import textwrap
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +178,43 @@ def test_memory_while_writing_is_that_of_a_tensor(shop: Any, tmp_path: Path) -> 
     assert len(alive) == len(plan.outputs) and most <= 2
 
 
+# 149 MiB of bfloat16, of which one tensor has 117.
+MEMORY = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    import peft, torch, transformers
+    from lora_magic.merging import Settings, merge
+
+    def anonymous():
+        text = Path("/proc/self/status").read_text()
+        return int(text.split("RssAnon:")[1].split()[0]) * 1024
+
+    start, most = anonymous(), 0
+    def look(share, what):
+        global most
+        most = max(most, anonymous() - start)
+    merge(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Settings("float16"), progress=look)
+    print(most)
+""")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+def test_a_large_tensor_goes_through_in_rows(shop: Any, tmp_path: Path) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=60_000, hidden_size=1_024, intermediate_size=4_096, num_hidden_layers=1, num_attention_heads=16,
+        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, dtype="bfloat16",
+    )  # fmt: skip
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    adapter = shop.adapter(tmp_path / "base", target_modules=["q_proj", "up_proj", "down_proj"])
+    command = [sys.executable, "-c", MEMORY, str(adapter), str(tmp_path / "base"), str(tmp_path / "out")]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings)
+    assert int(run.stdout.split()[-1]) < 100 * 2**20 < (tmp_path / "out" / "model.safetensors").stat().st_size
+
+
 def test_verifying_holds_one_module_and_a_few_rows(
     shop: Any, probes: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,8 +239,6 @@ def test_verifying_holds_one_module_and_a_few_rows(
 
 
 def test_importing_costs_no_torch() -> None:
-    import subprocess
-
     script = "import sys, lora_magic.merging; print('torch' in sys.modules, 'peft' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]

@@ -99,6 +99,28 @@ def test_adapted_experts(shop: Any, tmp_path: Path, probes: list[list[int]]) -> 
     )
 
 
+def test_experts_that_are_stored_one_by_one_are_refused_in_a_line(shop: Any, tmp_path: Path) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM, MixtralConfig
+
+    base = tmp_path / "base"
+    config = MixtralConfig(
+        vocab_size=96, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, num_local_experts=4,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    experts = peft.LoraConfig(r=2, target_modules=["q_proj"], target_parameters=["mlp.experts.down_proj"])
+    for adapter, name in (
+        (shop.adapter(base, experts), r"mlp\.experts\.\w+_proj has"),
+        (shop.adapter(base, target_modules=["gate"]), r"mlp\.gate\.weight has"),
+    ):
+        with pytest.raises(LoraError, match=rf"stores its experts one by one, so that .*{name} other names") as caught:
+            merge(adapter, str(base), tmp_path / "out")
+        assert "\n" not in str(caught.value) and "unmerged" in caught.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    merge(shop.adapter(base, target_modules=["q_proj"]), str(base), tmp_path / "out")
+
+
 def test_what_peft_cannot_merge_is_one_line(shop: Any, tmp_path: Path) -> None:
     import peft
 
