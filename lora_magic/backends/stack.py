@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 import io
 import logging
 import os
@@ -20,6 +22,8 @@ from lora_magic.interrupts import held_back
 
 OLDEST_UNSLOTH = (2026, 10, 7)
 INSTALL_UNSLOTH = "pip install -U unsloth unsloth_zoo"
+# Modules that Unsloth imports while it loads a model and that print at once.
+PRINTING_LATE = ("unsloth.models._block_compile",)
 # Those whose imports take long enough to be named.
 SLOW = ("torch", "triton", "bitsandbytes", "transformers", "peft", "trl", "datasets", "unsloth", "unsloth_zoo")
 
@@ -133,6 +137,9 @@ def _import_unsloth(began: Callable[[str], None] | None) -> Any:
     try:
         with held_back(), _quiet(), _told(began):
             import unsloth
+
+            for name in filter(importlib.util.find_spec, PRINTING_LATE):
+                importlib.import_module(name)
     except Exception as error:  # noqa: BLE001  it runs its own checks while it imports, and they raise what they like
         raise _not_imported(error) from None
     silence_unsloth()
@@ -149,6 +156,8 @@ def _not_imported(error: Exception) -> LoraError:
         remedy = f"pip install {name}"
     elif "bitsandbytes" in text.lower():
         remedy = "pip install -U bitsandbytes"
+    elif "cuda" in text.lower():
+        remedy = "Run %lora_doctor"
     return LoraError(
         f"Unsloth does not import ({type(error).__name__}: {text[:200]}).",
         f"{remedy}, then restart the kernel. Without it: --backend transformers, about 2x slower.",

@@ -105,6 +105,11 @@ def test_where_unsloth_does_not_import_transformers_does_its_work(
     assert caught.value.remedy.startswith("pip install -U bitsandbytes")
 
 
+def test_where_cuda_keeps_unsloth_from_importing_installing_it_again_is_not_the_advice() -> None:
+    told = stacks._not_imported(RuntimeError("CUDA call failed lazily at initialization: device < num_gpus"))
+    assert told.remedy.startswith("Run %lora_doctor") and "pip" not in told.remedy
+
+
 def test_a_bitsandbytes_without_a_library_for_this_cuda_is_refused() -> None:
     class ErrorHandlerMock:
         pass
