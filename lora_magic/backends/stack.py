@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import io
 import logging
 import os
@@ -12,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,8 +137,9 @@ def _import_unsloth(began: Callable[[str], None] | None) -> Any:
         with held_back(), _quiet(), _told(began):
             import unsloth
 
-            for name in filter(importlib.util.find_spec, PRINTING_LATE):
-                importlib.import_module(name)
+            for name in PRINTING_LATE:
+                with suppress(ModuleNotFoundError):
+                    importlib.import_module(name)
     except Exception as error:  # noqa: BLE001  it runs its own checks while it imports, and they raise what they like
         raise _not_imported(error) from None
     silence_unsloth()

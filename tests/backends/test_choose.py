@@ -144,6 +144,8 @@ from lora_magic.backends.stack import import_stack, running
 heard = []
 stack = import_stack("unsloth", heard.append)
 stack.unsloth.later()
+from unsloth.models import _block_compile
+_block_compile.wrap()
 again = import_stack()
 print(json.dumps({
     "first": stack.unsloth.FIRST, "statistics": stack.unsloth.STATISTICS, "compiled": stack.unsloth.COMPILED,
@@ -158,6 +160,8 @@ def test_unsloth_is_imported_first_and_in_silence(tmp_path: Path) -> None:
     stand_in = tmp_path / "site"
     (stand_in / "unsloth").mkdir(parents=True)
     (stand_in / "unsloth" / "__init__.py").write_text(STAND_IN)
+    (stand_in / "unsloth" / "models").mkdir()
+    (stand_in / "unsloth" / "models" / "_block_compile.py").write_text("def wrap():\n    print('compiling')\n")
     done = subprocess.run(
         [sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=True, cwd=tmp_path,
         env={**__import__("os").environ, "PYTHONPATH": f"{stand_in}:{Path(__file__).parents[2]}",
