@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,9 @@ from lora_magic.display.shown import mark_shown
 from lora_magic.display.surface import Bundle, in_notebook
 from lora_magic.errors import LoraError
 from lora_magic.evaluation.chat import NO_ANSWER, Conversation
+from lora_magic.forms.layout import primary
 from lora_magic.forms.place import Place, complaint, said
+from lora_magic.interrupts import said as stopped
 from lora_magic.results import Chat
 from lora_magic.session import Session
 
@@ -39,7 +41,8 @@ def chat(session: Session, config: ChatConfig, variables: Callable[[], Mapping[s
     conversation = Conversation(lambda: session.scene(variables()), config)
     if not in_notebook():
         return chat_by_typing(conversation)
-    ChatForm(conversation, Place()).open()
+    with stopped("What is said first", lambda: "The form is there all the same."):
+        ChatForm(conversation, Place()).open(config.texts)
     mark_shown(conversation.chat)
     return conversation.chat
 
@@ -72,7 +75,7 @@ class ChatForm:
             placeholder="Type, then press Enter", continuous_update=False,
             layout={"flex": "1 1 200px", "width": "auto", "min_width": "0"},
         )  # fmt: skip
-        self.send = widgets.Button(description="Send", layout=wide, button_style="primary")
+        self.send = widgets.Button(description="Send", layout=wide, **primary())
         self.columns = {
             name: widgets.Checkbox(value=name in chosen, description=name, indent=False, layout=wide)
             for name in conversation.offered
@@ -115,10 +118,32 @@ class ChatForm:
             layout={"width": "140px"},
         )  # fmt: skip
 
-    def open(self) -> None:
-        """Show the conversation so far, and the form below it."""
+    def open(self, first: Iterable[str] = ()) -> None:
+        """Show the conversation so far, and the form below it.
+
+        Args:
+            first: what is said before anybody types; an interrupt ends it.
+
+        Raises:
+            LoraError: it cannot be said, or there is nothing to keep.
+        """
         self._place.draw(self._record)
         self._place.open(self.widget, _INSTEAD)
+        turns = self._conversation.chat.turns
+        for text in first:
+            self._taken(text)
+            self._place.draw(self._record)
+            if turns[-1].stopped:
+                break
+        self.keep.disabled = not turns
+
+    def _taken(self, text: str) -> None:
+        """Keep the last turn where a text asks for that, else say it; what is told of either stays in the form."""
+        if keeps(self._conversation, text):
+            self.message.value = self._kept
+            return
+        self._conversation.say(text, lambda: self._place.draw(self._record, at_once=False))
+        self.message.value = ""
 
     def _told(self, _: Any, content: Mapping[str, Any], __: Any) -> None:
         if content.get("event") != "submit":
@@ -155,8 +180,7 @@ class ChatForm:
         )  # fmt: skip
         self.message.value = said("The kernel's stop button ends an answer early.")
         try:
-            self._conversation.say(text, lambda: self._place.draw(self._record, at_once=False))
-            self.message.value = ""
+            self._taken(text)
         except LoraError:
             self.box.value = text
             raise
@@ -170,7 +194,11 @@ class ChatForm:
 
     def _keep(self) -> None:
         self._conversation.keep(-1, self.keep_as.value)
-        self.message.value = said(f"Kept: %lora_compare --prompts {self._conversation.config.keep}")
+        self.message.value = self._kept
+
+    @property
+    def _kept(self) -> str:
+        return said(f"Kept: %lora_compare --prompts {self._conversation.config.keep}")
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Act, draw, and say what is wrong where it cannot be done: nobody reads a callback's traceback."""
@@ -193,29 +221,47 @@ def chat_by_typing(
     """A line after the other, until an empty one or Ctrl-D; answers appear as they grow.
 
     Args:
-        conversation: what is talked in.
+        conversation: what is talked in; what its settings say first is said before anything is asked.
         ask: shows its argument and returns a line; input() unless given.
         write: shows text as it is, without a line's end of its own; print() unless given.
     """
     ask, write = ask or input, write or partial(print, end="", flush=True)
+    first = iter(conversation.config.texts)
     write(f"{_LOOP}\n")
     while True:
         try:
-            typed = ask("you> ").strip()
+            if typed := next(first, ""):
+                write(f"you> {plain(typed)}\n")
+            else:
+                typed = ask("you> ").strip()
         except (EOFError, KeyboardInterrupt):
             write("\n")
             break
         if not typed:
             break
         try:
-            if typed.split()[0] == KEEP:
-                conversation.keep(-1, typed.removeprefix(KEEP).strip())
+            if keeps(conversation, typed):
                 write(f"kept in {plain(conversation.chat.kept_in)}\n")
             else:
                 _spoken(conversation, typed, write)
+                if conversation.chat.turns[-1].stopped:
+                    first = iter(())
         except LoraError as error:
             write(f"{plain(error.problem)}\n  → {plain(error.remedy)}\n")
     return conversation.chat
+
+
+def keeps(conversation: Conversation, text: str) -> bool:
+    """Keep the last turn where a text is `/keep`, with an answer's name after it or without; whether it is.
+
+    Raises:
+        LoraError: there is no such turn or answer, or the disk refuses.
+    """
+    command, _, answer = text.partition(" ")
+    if command != KEEP:
+        return False
+    conversation.keep(-1, answer.strip())
+    return True
 
 
 def _spoken(conversation: Conversation, text: str, write: Callable[[str], None]) -> None:

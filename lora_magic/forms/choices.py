@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lora_magic.config import TrainConfig
 from lora_magic.config.fields import Config, checked, converted_field, label
 from lora_magic.errors import LoraError
 from lora_magic.forms.job import Job
+
+_DECIDING = ("preset", "from_run")
 
 
 @dataclass
@@ -31,30 +34,39 @@ class Choices:
 
 
 def settled(config_class: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field's value where only `given` is given: the user's defaults and the preset's in place.
+    """Every field's value where only `given` is given: the user's defaults, the preset's or a run's in place.
 
     Raises:
-        LoraError: a bad value, or one that another contradicts.
+        LoraError: a bad value, one that another contradicts, or a run that is not there.
     """
     config = config_class.of(given)
+    if isinstance(config, TrainConfig) and config.from_run is not None:
+        return _of_run(given)
     config = getattr(config, "with_preset", lambda: config)()
     return {name: getattr(config, name) for name in config_class.__dataclass_fields__}
 
 
-def untouched(config_class: type[Config], preset: Any = None) -> dict[str, Any]:
+def _of_run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded run's settings with what is given in their place; its rows are not read."""
+    from lora_magic.training.repeat import repeated
+
+    config = repeated(TrainConfig.of({"data": "", **given})).config.with_preset()
+    return {name: getattr(config, name) for name in config.__dataclass_fields__} | {"data": given.get("data")}
+
+
+def untouched(config_class: type[Config], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What each field is while nobody chooses it; None where it must be given.
 
     Args:
         config_class: whose fields.
-        preset: the chosen one, where the config has presets.
+        chosen: values that decide others: a preset, a run.
     """
     fields = dataclasses.fields(config_class)
     blank = {f.name: None if f.default is dataclasses.MISSING else f.default for f in fields}
     # What must be given stands there only so that the rest can be asked for.
     needed = {f.name: "x" for f in fields if f.default is dataclasses.MISSING or f.name == "data"}
-    chosen = {"preset": preset} if preset is not None else {}
     try:
-        found = settled(config_class, {**needed, **chosen})
+        found = settled(config_class, {**needed, **(chosen or {})})
     except LoraError:
         return blank
     return {**found, **{name: blank[name] for name in needed}}
@@ -80,8 +92,8 @@ def choose(job: Job, values: Mapping[str, Any], recent: Sequence[str]) -> Choice
         except LoraError as error:
             wrong[name] = error
     base = untouched(job.config_class)
-    if "preset" in made and "preset" not in wrong:
-        base = {**untouched(job.config_class, made["preset"]), "preset": base["preset"]}
+    if chosen := {name: made[name] for name in _DECIDING if name in made and name not in wrong}:
+        base = {**untouched(job.config_class, chosen), **{name: base[name] for name in chosen}}
     given = {name: value for name, value in made.items() if name in wrong or value != base[name]}
     line = job.line({name: values[name] if name in wrong else value for name, value in given.items()})
     if wrong:
@@ -108,7 +120,7 @@ def blamed(job: Job, given: Mapping[str, Any], recent: Sequence[str], error: Lor
 
 def _problem(job: Job, given: Mapping[str, Any]) -> str:
     try:
-        job.config_class.of(job.parse(job.line(given)))
+        settled(job.config_class, job.parse(job.line(given)))
     except LoraError as error:
         return error.problem
     return ""

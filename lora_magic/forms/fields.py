@@ -7,19 +7,25 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lora_magic.config.fields import Config, label
+from lora_magic.config.fields import REQUIRED, Config, label
 from lora_magic.display import theme
 from lora_magic.display.safe import html_text, inline, line
 from lora_magic.errors import LoraError
 
 NONE = "not given"
 _MOST_FOUND = 6
-_SPACE = "font-size:12px;line-height:1.4;margin:0 2px 0 2px;opacity:0.85;overflow-wrap:break-word"
+# Never wider than its field: a long word breaks.
+_FIT = "width:0;min-width:100%;box-sizing:border-box"
+_SPACE = f"{_FIT};font-size:12px;line-height:1.4;opacity:0.85;overflow-wrap:break-word"
 _WRONG = (
-    f"font-size:12px;line-height:1.4;margin:2px;padding:0 0 0 6px;border-left:3px solid {theme.css(theme.RED)};"
-    "font-weight:600"
+    f"{_FIT};font-size:12px;line-height:1.4;margin:2px 0;padding:0 0 0 6px;font-weight:600;"
+    f"border-left:3px solid {theme.css(theme.RED)}"
 )
 _WIDE = {"width": "auto", "min_width": "0"}
+# The label above its input: side by side they would leave the input little room on a narrow page.
+_BELOW = {**_WIDE, "height": "auto", "flex_flow": "column", "align_items": "stretch"}
+# A label and a list: flexible in its row, the list would grow as high as rows are wide.
+_LIST = {**_BELOW, "height": "calc(2 * var(--jp-widgets-inline-height))"}
 
 
 @functools.cache
@@ -63,17 +69,17 @@ class Field:
 
     def _made(self, widgets: Any) -> Any:
         meta, named = self._meta.metadata, {"description": label(self._meta)}
-        style = {"description_width": "110px"}
+        style = {"description_width": "max-content"}
         if self._is_flag:
             return widgets.Checkbox(**named, indent=False, layout=_WIDE)
         if meta["choices"]:
             empty = [(NONE, None)] if self._meta.default is None else []
             options = [*empty, *((str(choice), choice) for choice in meta["choices"])]
-            return widgets.Dropdown(**named, options=options, style=style, layout=_WIDE)
+            return widgets.Dropdown(**named, options=options, style=style, layout=_LIST)
         if meta["bare"] is not None:
             named["description"] = meta["metavar"].lower()
         kind = widgets.Combobox if meta["offers"] else widgets.Text
-        return kind(**named, style=style, layout=_WIDE)
+        return kind(**named, style=style, layout=_BELOW)
 
     def _switched(self, widgets: Any) -> Any:
         """A box to tick where the option may stand by itself."""
@@ -144,9 +150,10 @@ class Field:
             error: the config's own.
             needed: nothing was chosen here yet, which is no mistake so far.
         """
-        if error is None:
+        is_missing = self._meta.default is REQUIRED and self.value is None
+        if error is None and not is_missing:
             self.message = ""
-        elif needed:
+        elif error is None or needed:
             self.message = f'<div style="{_SPACE}"><b>{html_text("needed")}</b></div>'
         else:
             said = f"{line(error.problem)} {line(error.remedy)}"

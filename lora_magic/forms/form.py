@@ -12,15 +12,17 @@ from lora_magic.display.surface import CellOutput, Surface
 from lora_magic.errors import Interrupted, LoraError
 from lora_magic.forms.choices import Choices, choose, untouched
 from lora_magic.forms.fields import Field
-from lora_magic.forms.job import Job
-from lora_magic.forms.layout import LAYOUTS
+from lora_magic.forms.job import Job, Ran
+from lora_magic.forms.layout import LAYOUTS, primary
 from lora_magic.forms.place import complaint, said, widget_bundle
 from lora_magic.forms.stage import Stage, bundle_of
 from lora_magic.forms.turns import Later, interruptible, on_main_thread
 
 STOP = "Running. To stop it, interrupt the kernel: the stop button above, or the menu's Interrupt."
+STOPPED = "stopped"
 _ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "auto"}
-_GRID = {"grid_template_columns": "repeat(auto-fill, minmax(260px, 1fr))", "grid_gap": "6px 12px", "width": "auto"}
+_COLUMNS = "repeat(auto-fill, minmax(min(100%, 260px), 1fr))"
+_GRID = {"grid_template_columns": _COLUMNS, "grid_gap": "6px 12px", "width": "auto"}
 _LINE = (
     f"{theme.INLINE_CODE};font-family:monospace;font-size:13px;user-select:all;padding:2px 4px;border-radius:3px;"
     "background-color:rgba(127,127,127,0.14)"
@@ -35,6 +37,7 @@ class Form:
         stage: where its runs are shown.
         surface: shows the form; the running cell's output by default.
         preview: gives what the choices lead to, as HTML.
+        heard: told of each run as it begins and when it has ended.
 
     Attributes:
         fields: by name.
@@ -48,13 +51,19 @@ class Form:
     """
 
     def __init__(
-        self, job: Job, stage: Stage, surface: Surface | None = None, preview: Callable[[Config], str] | None = None
+        self,
+        job: Job,
+        stage: Stage,
+        surface: Surface | None = None,
+        preview: Callable[[Config], str] | None = None,
+        heard: Callable[[Ran], None] | None = None,
     ) -> None:
         import ipywidgets as widgets
 
         self._job, self._stage, self._surface = job, stage, surface or CellOutput()
-        self._preview, self.running = preview, False
+        self._preview, self._heard, self.running = preview, heard or (lambda _: None), False
         self._recent: list[str] = []
+        self._suggested: frozenset[str] = frozenset()
         self._looks = Later(self._look)
         placed = LAYOUTS[job.name].placed(job.config_class, job.left_out)
         order = [name for names in placed.values() for name in names]
@@ -68,7 +77,7 @@ class Form:
         }
         self._folded = {topic: self._folded_box(topic, names) for topic, names in placed.items() if topic}
         self.shown_line, self.message, self.preview = (widgets.HTML(layout={"width": "auto"}) for _ in range(3))
-        self.run = widgets.Button(description="Run", button_style="primary", layout={"width": "auto"})
+        self.run = widgets.Button(description="Run", **primary(), layout={"width": "auto"})
         self.run.on_click(lambda _: self._pressed())
         self.widget = widgets.VBox(
             [
@@ -85,16 +94,15 @@ class Form:
     def _folded_box(self, topic: str, names: tuple[str, ...]) -> Any:
         import ipywidgets as widgets
 
-        box = widgets.GridBox(
-            [self.fields[name].widget for name in names],
-            layout={**_GRID, "display": "none", "padding": "4px 0 0 0"},
-        )
+        title = widgets.HTML(f'<div style="font-size:13px;font-weight:600">{html_text(topic)}</div>')
+        grid = widgets.GridBox([self.fields[name].widget for name in names], layout=_GRID)
+        box = widgets.VBox([title, grid], layout={"display": "none", "padding": "4px 0 0 0"})
         self.topics[topic].observe(lambda change: self._unfold(box, change["new"]), "value")
         return box
 
     @staticmethod
     def _unfold(box: Any, is_open: bool) -> None:
-        box.layout.display = "grid" if is_open else "none"
+        box.layout.display = "flex" if is_open else "none"
 
     def open(self, given: Mapping[str, Any] | None = None) -> None:
         """Show the form.
@@ -107,10 +115,10 @@ class Form:
         self._stage.open()
 
     def _instead(self) -> str:
-        """For front ends that show no widgets, and for a saved notebook."""
+        """For front ends that show no widgets, and for a saved notebook; in short lines, which break inside words."""
         name = self._job.name
-        same = self.choices.line if self.choices.given else f"%{name} --help lists what its line takes"
-        return f"The form of %{name} needs its kernel and a front end that shows widgets. Without it: {same}"
+        same = self.choices.line if self.choices.given else f"%{name} --help lists what it takes."
+        return f"The form of %{name} needs its kernel and widgets.\nAs a line: {same}"
 
     def fill(self, given: Mapping[str, Any]) -> None:
         """Put these values into the fields, and what stands for nothing chosen into the others."""
@@ -118,6 +126,21 @@ class Form:
         for name, field in self.fields.items():
             field.set(given.get(name, base[name]))
         self._recent = list(given)
+        self._refresh()
+
+    def suggest(self, given: Mapping[str, Any]) -> None:
+        """Put values into the fields that the user left alone; those of an earlier suggestion go.
+
+        Args:
+            given: by field; what the form has no field for is passed over.
+        """
+        own = [name for name in self._recent if name not in self._suggested]
+        base = untouched(self._job.config_class)
+        free = {name: value for name, value in given.items() if name in self.fields and name not in own}
+        for name in {*self._suggested, *free}:
+            self.fields[name].set(free.get(name, base[name]))
+        self._recent, self._suggested = [*free, *own], frozenset(free)
+        self._offer()
         self._refresh()
 
     def _offer(self) -> None:
@@ -128,6 +151,7 @@ class Form:
         if self.running:
             return
         self._recent = [*(one for one in self._recent if one != name), name]
+        self._suggested -= {name}
         self.message.value = ""
         self._refresh()
 
@@ -144,7 +168,7 @@ class Form:
         for topic, button in self.topics.items():
             self._tell(button, topic, choices)
         self.shown_line.value = (
-            f'<div style="{theme.BOX}"><span style="{theme.MUTED}">The same as a line </span>'
+            f'<div style="{theme.BOX};padding-left:2px"><span style="{theme.MUTED}">The same as a line </span>'
             f'<code style="{_LINE}">{html_text(line(choices.line))}</code></div>'
         )
         if (error := choices.wrong.get("")) is not None:
@@ -176,7 +200,7 @@ class Form:
             for topic, names in self._placed.items():
                 if topic and any(name in self.choices.wrong for name in names):
                     self.topics[topic].value = True
-            self.message.value = said(f"Nothing ran: {line(error.problem)}")
+            self.message.value = complaint(LoraError(f"Nothing ran: {error.problem}", error.remedy))
             return
         self._lock(True)
         written = self.choices.line
@@ -184,24 +208,29 @@ class Form:
 
     def _run(self, written: str) -> None:
         """The line in its magic, with everything that it shows on the stage."""
-        state = "done"
+        given, result, state = self.choices.given, None, "done"
+        ended: BaseException | None = None
+        self._heard(Ran(written, "running", given))
         try:
             with interruptible(), self._stage.run(written):
                 result = self._job.run(written)
                 if result is not None:
                     self._stage.show(bundle_of(result))
         except KeyboardInterrupt as error:
-            state = "interrupted"
+            state, ended = "interrupted", error
             if isinstance(error, Interrupted):
                 self._complain(LoraError(error.problem, error.kept))
         except Exception as error:  # noqa: BLE001  nobody reads a callback's traceback
-            state = "failed"
+            state, ended = "failed", error
             self._complain(error)
         finally:
-            self._stage.end(state)
+            # A run that was stopped and kept what it had made returns like any other.
+            shown = STOPPED if getattr(result, "interrupted", False) else state
+            self._stage.end(shown)
             self._lock(False)
-            self.message.value = said(state)
+            self.message.value = said(shown)
             self._offer()
+        self._heard(Ran(written, state, given, result, ended))
 
     def _complain(self, error: Exception) -> None:
         self._stage.show({"text/html": complaint(error), "text/plain": str(error)})

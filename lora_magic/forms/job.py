@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lora_magic.config.fields import Config
@@ -38,3 +39,25 @@ class Job(Protocol):
 
     def offered(self, field: str) -> Sequence[str]:
         """What completion would offer for a field: files, variables, adapters."""
+
+    def needs(self, line: str) -> Sequence[str]:
+        """Names of the notebook's variables that a line takes rows from."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of a form, as it begins or as it has ended.
+
+    Attributes:
+        line: what ran.
+        state: "running", "done", "interrupted" or "failed".
+        given: the values that the line says, by field.
+        result: what it returned.
+        error: what ended it.
+    """
+
+    line: str
+    state: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+    result: Any = None
+    error: BaseException | None = None

@@ -1,14 +1,26 @@
-"""Which fields of a magic's form stand in view, and the topics that the others are folded into."""
+"""How forms look alike: which fields stand in view, the topics the others are folded into, the main button."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 from lora_magic.config.fields import Config
 
 OTHER = "More"
 _ROWS = ("map", "system", "template", "train_on", "max_length", "eval_split", "eval_data")
+
+
+def primary() -> dict[str, Any]:
+    """What makes a button the form's main one.
+
+    Front ends of ipywidgets 7 write it in white on a blue that is too light for it; those of 8 choose both by theme.
+    """
+    import ipywidgets
+
+    is_seven = ipywidgets.__version__.startswith("7.")
+    return {"button_style": "primary", "style": {"button_color": "#1976d2"} if is_seven else {}}
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,15 @@ LAYOUTS: dict[str, Layout] = {
     "lora_data": Layout(
         ("data", "model", "show"),
         {"Rows": _ROWS, "Cleaned copy": ("fix", "overwrite", "rank")},
+    ),
+    "lora_plan": Layout(
+        ("model", "gpu", "data"),
+        {
+            "Rows": ("rows", "tokens_per_row", *_ROWS),
+            "Adapter": ("rank", "method", "target"),
+            "Batch and length": ("batch", "micro_batch", "epochs", "max_steps", "checkpointing", "optimizer"),
+            "Model and price": ("bits", "backend", "revision", "price"),
+        },
     ),
     "lora_train": Layout(
         ("data", "rank", "epochs"),

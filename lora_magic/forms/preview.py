@@ -1,9 +1,13 @@
-"""What a run's choices lead to, beside its form: the first row as it is trained on, and what the card has to hold."""
+"""What choices lead to, beside a form: the first row as it is trained on, and what the card has to hold.
+
+Both are made while somebody types, so of many rows only the first are read.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.config import DataConfig, DataOptions, PlanConfig, TrainConfig
@@ -13,7 +17,9 @@ from lora_magic.display.data_tokens import rows_html
 from lora_magic.display.plan_bar import bar_html
 from lora_magic.display.progress import Progress
 from lora_magic.display.safe import inline
+from lora_magic.forms.little import little
 from lora_magic.forms.place import complaint
+from lora_magic.planning.here import card_here
 from lora_magic.results import PlanResult
 
 if TYPE_CHECKING:
@@ -23,7 +29,10 @@ _HEAD = f"{theme.BOX};margin:2px 0"
 
 
 class Preview:
-    """Both views, made anew when what they depend on has changed. Without a loaded base there is neither.
+    """Both views, made anew when what they depend on has changed.
+
+    Beside a run's form they need a loaded base, and the card a card. A plan's form has its card for any model that lies
+    on this disk; the rows count there once the model's tokenizer is in memory.
 
     Args:
         session: whose base counts.
@@ -35,12 +44,17 @@ class Preview:
         self._shown: dict[str, tuple[Any, str]] = {}
 
     def __call__(self, config: Config) -> str:
-        """What the settings of a run lead to, as HTML."""
+        """What the settings of a run or of a plan lead to, as HTML."""
         base = self._session.status().base
+        if isinstance(config, PlanConfig):
+            is_loaded = base is not None and base.model == config.model
+            if not is_loaded and config.model != "demo" and not Path(config.model).expanduser().is_dir():
+                return ""
+            return self._kept("plan", config.model, config if is_loaded else config.replace(data=None), self._plan)
         if base is None or not isinstance(config, TrainConfig) or config.data is None:
             return ""
         parts = [self._kept("tokens", base.model, self._data_config(config), self._tokens)]
-        if self._session.base.facts.hardware.kind == "cuda":
+        if card_here() is not None:
             parts.append(self._kept("plan", base.model, self._plan_config(config), self._plan))
         return "".join(parts)
 
@@ -67,12 +81,20 @@ class Preview:
         return PlanConfig(**values, model=facts.model, bits=facts.bits, backend=facts.backend, revision=facts.revision)
 
     def _tokens(self, config: DataConfig) -> str:
-        found = self._session.data(config, _silent(), self._variables())
-        said = f"{found.training_rows:,} rows to train on, {found.held_out_rows:,} held out. The first one:"
+        variables = self._variables()
+        part = little(config.data, variables)
+        if part.data is None:
+            return f'<div style="{_HEAD}">{inline(part.said)}</div>'
+        found = self._session.data(config.replace(data=part.data), _silent(), variables)
+        counted = f"{found.training_rows:,} rows to train on, {found.held_out_rows:,} held out."
+        said = f"{part.said or counted} The first one:"
         return f'<div style="{_HEAD}">{inline(said)}{rows_html(found.examples[:1])}</div>'
 
     def _plan(self, config: PlanConfig) -> str:
-        return plan_html(self._session.plan(config, _silent(), self._variables()))
+        variables = self._variables()
+        part = little(config.data, variables)
+        config = config.replace(data=part.data, rows=config.rows or part.rows)
+        return plan_html(self._session.plan(config, _silent(), variables))
 
 
 def plan_html(plan: PlanResult) -> str:

@@ -17,6 +17,8 @@ from lora_magic.display.surface import Bundle, CellOutput, Surface, outputs_from
 from lora_magic.forms.place import EMPTY, LEAST_SECONDS, WIDGET_VIEW
 
 _LINE = f"{theme.BOX};border-left:3px solid {theme.css(theme.BLUE)};margin:4px 0"
+_BEFORE = f"{theme.SMALL};padding:0 6px"
+_FOLDED = "margin:4px 0;padding:0 6px"
 _MOST_PRINTED = 20_000
 
 
@@ -41,17 +43,22 @@ class Stage:
         plain: takes the plain output's bundles.
         guest: takes those of a form that the run opens.
         clock: seconds from any origin.
+        keeps: the runs before stay whole, folded under their lines.
     """
 
     def __init__(
-        self, plain: Surface | None = None, guest: Surface | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        plain: Surface | None = None,
+        guest: Surface | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        keeps: bool = False,
     ) -> None:
         self._plain: Surface = plain or CellOutput()
         self._guest: Surface = guest or CellOutput()
-        self._clock, self._drawn = clock, float("-inf")
+        self._clock, self._drawn, self._keeps = clock, float("-inf"), keeps
         self._line, self._state, self._printed = "", "", ""
         self._parts: list[Part] = []
-        self._before: list[str] = []
+        self._before: list[tuple[str, str]] = []
 
     def open(self) -> None:
         """Make both outputs, in the cell that runs now."""
@@ -66,7 +73,7 @@ class Stage:
             written: the line that runs.
         """
         if self._line:
-            self._before.append(f"{self._line} · {self._state}")
+            self._before.append(self._past())
         self._line, self._state, self._printed, self._parts = written, "running", "", []
         self._guest(EMPTY)
         self.draw()
@@ -107,15 +114,27 @@ class Stage:
         self._plain({"text/html": self._html(), "text/plain": self._text()})
 
     def _html(self) -> str:
-        before = "".join(f'<div style="{theme.SMALL}">{inline("before: " + line(one))}</div>' for one in self._before)
-        head = f'<div style="{_LINE}">{before}{inline(line(self._line))}<div>{inline(self._state)}</div></div>'
+        before = "".join(html for html, _ in self._before)
+        now = f'<div style="{_LINE}">{inline(line(self._line))}<div>{inline(self._state)}</div></div>'
+        return before + now + self._shown()
+
+    def _shown(self) -> str:
+        """What the run has shown, as HTML."""
         said = f'<div style="{theme.BOX}">{block(self._printed.rstrip())}</div>' if self._printed.strip() else ""
-        return head + said + "".join(_html_of(part.bundle) for part in self._parts)
+        return said + "".join(_html_of(part.bundle) for part in self._parts)
 
     def _text(self) -> str:
         parts = [str(part.bundle.get("text/plain", "")) for part in self._parts]
-        head = [*(f"before: {line(one)}" for one in self._before), line(self._line), self._state]
+        head = [*(text for _, text in self._before), line(self._line), self._state]
         return "\n".join([*head, *filter(None, [self._printed.rstrip(), *parts])])
+
+    def _past(self) -> tuple[str, str]:
+        """The run so far as one that others follow: HTML and text."""
+        told = line(f"{self._line} · {self._state}")
+        if not self._keeps:
+            return f'<div style="{_BEFORE}">{inline(f"before: {told}")}</div>', f"before: {told}"
+        summary = f'<summary style="{theme.SUMMARY}">{inline(told)}</summary>'
+        return f'<details style="{_FOLDED}">{summary}{self._shown()}</details>', f"before: {told}"
 
 
 def _html_of(bundle: Bundle) -> str:

@@ -29,12 +29,13 @@ def all_magics() -> list[Magic]:
     from lora_magic.magics.merge import LoraMerge
     from lora_magic.magics.plan import LoraPlan
     from lora_magic.magics.runs import LoraRuns
+    from lora_magic.magics.studio import LoraStudio
     from lora_magic.magics.train import LoraTrain
     from lora_magic.magics.use import LoraStatus, LoraUse
 
     return [
         LoraLoad(), LoraPlan(), LoraData(), LoraTrain(), LoraCompare(), LoraChat(), LoraUse(), LoraAdapters(),
-        LoraStatus(), LoraRuns(), LoraMerge(), LoraDoctor(),
+        LoraStatus(), LoraRuns(), LoraMerge(), LoraStudio(), LoraDoctor(),
     ]  # fmt: skip
 
 
@@ -68,7 +69,9 @@ def register(shell: InteractiveShell) -> None:
 def unregister(shell: InteractiveShell) -> None:
     """Take the magics and all that came with them from `shell`, and free the session."""
     from lora_magic import api
+    from lora_magic.magics.studio import close
 
+    close(shell, forget=True)
     for name in ("lora", *(magic.name for magic in all_magics())):
         for kind in ("line", "cell"):
             shell.magics_manager.magics[kind].pop(name, None)

@@ -55,8 +55,14 @@ class Magic:
         """Whether there is work to do with nothing chosen, in place of a form."""
         return False
 
-    def run(self, line: str, cell: str | None) -> Any:
-        """Parse, then call; `--help` prints and a form opens, both return nothing; `--into` also keeps the result."""
+    def run(self, line: str, cell: str | None, opens: bool = True) -> Any:
+        """Parse, then call; `--help` prints and a form opens, both return nothing; `--into` also keeps the result.
+
+        Args:
+            line: as typed, without the magic's name.
+            cell: the body; None for a line.
+            opens: whether a form stands for a line with nothing on it.
+        """
         variables = self.variables()
         given = self.parser.parse(line, variables)
         if given.pop("help", False):
@@ -64,7 +70,8 @@ class Magic:
             return None
         given.pop("debug", None)
         asked = given.pop("form", False)
-        if asked or (self.has_form and not given and cell is None and not self.works_bare()):
+        bare = opens and self.has_form and not given and cell is None
+        if asked or (bare and not self.works_bare()):
             open_form(self, line, asked)
             return None
         into = given.pop("into", None)
@@ -87,13 +94,17 @@ class Magic:
         namespace: dict[str, Any] = shell.user_ns if shell is not None else {}
         return namespace
 
-    def function(self) -> Callable[..., Any]:
-        """What IPython registers, documented for `%name?`."""
+    def function(self, opens: bool = True) -> Callable[..., Any]:
+        """What IPython registers, documented for `%name?`.
+
+        Args:
+            opens: whether a form stands for a line with nothing on it.
+        """
         run = boundary(self.run)
 
         def magic(line: str, cell: str | None = None) -> Any:
             with debugging("--debug" in line.split()):
-                return run(line, cell)
+                return run(line, cell, opens)
 
         setattr(magic, NO_EXPANSION, True)  # our parser expands, and says when it fails
         magic.__name__ = magic.__qualname__ = self.name

@@ -61,8 +61,18 @@ class MagicJob:
         return line.removeprefix(f"%{self.name}")
 
     def run(self, line: str) -> Any:
-        """Run a line as a cell would."""
-        return self._magic.function()(self._options(line))
+        """Run a line as a cell would, with nothing on it too."""
+        return self._magic.function(opens=False)(self._options(line))
+
+    def needs(self, line: str) -> list[str]:
+        """Names of the notebook's variables that a line takes rows from."""
+        from lora_magic.magics.completion import data_names
+
+        written = self._magic.parser.parse(self._options(line))
+        fields = self.config_class.__dataclass_fields__
+        told = [written[name] for name in written if name in fields and fields[name].metadata["offers"] == "data"]
+        known = data_names(self._magic.variables())
+        return [one.removeprefix("$") for one in map(str, told) if one in known or _VARIABLE.fullmatch(one)]
 
     def offered(self, field: str) -> list[str]:
         """What completion offers for a field."""
@@ -106,7 +116,7 @@ def open_form(magic: Magic, typed: str, asked: bool) -> None:
     from lora_magic.forms.form import opened
     from lora_magic.magics.offers import offers
 
-    opened(MagicJob(magic, offers(magic.variables)), _prefilled(magic, typed), _preview(magic))
+    opened(MagicJob(magic, offers(magic.variables)), _prefilled(magic, typed), preview_of(magic))
 
 
 def _prefilled(magic: Magic, typed: str) -> dict[str, Any]:
@@ -125,16 +135,18 @@ def _prefilled(magic: Magic, typed: str) -> dict[str, Any]:
     return found
 
 
-def _preview(magic: Magic) -> Callable[[Config], str] | None:
-    """What a run's choices lead to; nothing is imported for it before a base is loaded."""
-    if magic.name != "lora_train":
+def preview_of(magic: Magic) -> Callable[[Config], str] | None:
+    """What the choices of a run or a plan lead to; for a run nothing is imported before a base is loaded."""
+    if magic.name not in ("lora_train", "lora_plan"):
         return None
     made: list[Preview] = []
 
     def preview(config: Config) -> str:
-        api = sys.modules.get("lora_magic.api")
-        if api is None or api.session().status().base is None:
+        loaded = sys.modules.get("lora_magic.api")
+        if magic.name == "lora_train" and (loaded is None or loaded.session().status().base is None):
             return ""
+        from lora_magic import api
+
         if not made:
             from lora_magic.forms.preview import Preview
 

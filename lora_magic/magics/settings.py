@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from traitlets import TraitError, TraitType
 from traitlets.config import Configurable
 
-from lora_magic.config import CompareConfig, DataConfig, DataOptions, LoadConfig, MergeConfig, TrainConfig, defaults
+from lora_magic.config import (
+    ChatConfig,
+    CompareConfig,
+    DataConfig,
+    DataOptions,
+    LoadConfig,
+    MergeConfig,
+    TrainConfig,
+    defaults,
+)
 from lora_magic.config.fields import Config, checked, converted_field
 from lora_magic.config.plan import PlanConfig
 from lora_magic.errors import LoraError
@@ -23,12 +32,13 @@ else:
 
 NAME = "LoraMagic"
 _KINDS: dict[str, type[Config]] = {
-    "load": LoadConfig, "train": TrainConfig, "data": DataConfig, "compare": CompareConfig, "merge": MergeConfig,
+    "load": LoadConfig, "train": TrainConfig, "data": DataConfig, "compare": CompareConfig, "chat": ChatConfig,
+    "merge": MergeConfig,
 }  # fmt: skip
 _PLANNED = {"load_bits", "load_backend", *(f"train_{name}" for name in PlanConfig.__dataclass_fields__)}
 ASKED_EACH_TIME = {
     "data", "eval_data", "prompts", "general", "from_run", "continue_from", "fix", "overwrite", "trust_remote_code",
-    "blind", "scores", "votes",
+    "blind", "scores", "votes", "say",
 }  # fmt: skip
 
 

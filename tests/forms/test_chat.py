@@ -306,6 +306,39 @@ def test_chatting_by_typing(session: Session) -> None:
     assert chat_by_typing(conversation(session), gone, written.append).turns == []
 
 
+def test_what_is_said_first_is_said_before_anybody_types(session: Session, shown: Shown) -> None:
+    lines = [ASKED, "/keep mine", "/keep mine", "And three?", "/keep"]
+    by_hand = conversation(session)
+    expected = [by_hand.say(text, quiet).outputs for text in (ASKED, "And three?")]
+    form = ChatForm(conversation(session, say=lines), shown.place)
+    form.open(lines)
+    talk = form._conversation
+    assert [turn.outputs for turn in talk.chat.turns] == expected and all(turn.kept for turn in talk.chat.turns)
+    assert not form.keep.disabled and "turn 2" in shown.html and "--prompts kept.jsonl" in form.message.value
+    kept = [json.loads(text)["messages"][-1] for text in Path("kept.jsonl").read_text().splitlines()]
+    assert kept == [
+        {"role": "assistant", "content": expected[0]["mine"]}, {"role": "user", "content": "And three?"}
+    ], "a row is kept once"  # fmt: skip
+    enter(form, "/keep nobody")
+    assert "nobody has no answer" in form.message.value and len(talk.chat.turns) == 2
+    written: list[str] = []
+    typed = iter(["/keep base", ""])
+    made = chat_by_typing(conversation(session, say=[ASKED]), lambda _: next(typed), written.append)
+    assert [turn.outputs for turn in made.turns] == expected[:1] and made.turns[0].kept
+    assert f"you> {ASKED}\n" in written
+
+
+def test_nothing_to_keep_is_an_error_of_the_cell(session: Session, shown: Shown) -> None:
+    with pytest.raises(LoraError, match="no turn to keep"):
+        ChatForm(conversation(session), shown.place).open(["/keep"])
+
+
+@pytest.mark.parametrize("say", [["  "], "", 3, [1]])
+def test_what_cannot_be_said_first_is_refused(say: Any) -> None:
+    with pytest.raises(LoraError, match=r"say must be text|say must be a text|nothing to say"):
+        ChatConfig.of({"say": say})
+
+
 class Page:
     """A front end's side of a form in a real kernel."""
 
@@ -334,6 +367,23 @@ class Page:
                 self.states[got["content"]["comm_id"]].update(got["content"]["data"].get("state", {}))
             elif got["msg_type"] == "status" and got["content"]["execution_state"] == "idle":
                 return
+
+
+def test_a_cell_s_lines_are_said_first_and_a_stop_ends_them(tiny_folder: Path, tmp_path: Path) -> None:
+    with Kernel(tmp_path) as kernel:
+        kernel.run("%load_ext lora_magic")
+        assert kernel.run(f'%lora_load "{tiny_folder}" --bits 32').status == "ok"
+        kernel.run("from lora_magic.forms import place\nfrom lora_magic.backends import streaming")
+        kernel.run("place.LEAST_SECONDS = streaming.LEAST_SECONDS = 0")
+        said = kernel.run(f"%%lora_chat --adapters base --max-new-tokens 4 --into c\n{ASKED}\n/keep\n\nAnd three?\n")
+        assert said.status == "ok" and "turn 2" in said.everything, said.everything
+        assert kernel.run("print([turn.kept for turn in c.turns])").stream == "[True, False]\n"
+        long = f"%%lora_chat --adapters base --max-new-tokens 400 --into d\n{ASKED}\nAnd three?"
+        stopped = kernel.run(long, when=r"(?s)turn 1.*base> \S", then=kernel.interrupt)
+        assert stopped.status == "ok", stopped.everything
+        assert kernel.run("print([turn.stopped for turn in d.turns])").stream == "[True]\n"
+        compared = kernel.run("r = %lora_compare --prompts kept.jsonl --max-new-tokens 4\nprint(len(r.rows))")
+        assert compared.stream.endswith("1\n"), compared.everything
 
 
 def test_a_chat_in_a_kernel_streams_and_stops(tiny_folder: Path, tmp_path: Path) -> None:

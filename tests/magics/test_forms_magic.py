@@ -10,8 +10,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from lora_magic.errors import LoraError
 from lora_magic.forms import form
 from lora_magic.forms.layout import LAYOUTS
+from lora_magic.magics.compare import LoraCompare
 from lora_magic.magics.completion import Offers, complete
 from lora_magic.magics.load import LoraLoad
+from lora_magic.magics.opening import MagicJob
+from lora_magic.magics.train import LoraTrain
 from lora_magic.magics.use import LoraUse
 
 NOTHING = Offers(list, list, list)
@@ -65,6 +68,21 @@ def test_a_cell_magic_without_a_body_does_its_work(
     with pytest.raises(LoraError, match="needs --data"):
         shell.run_cell_magic("lora_train", "", "\n")
     assert opened == []
+
+
+def test_a_form_with_nothing_chosen_runs_its_magic_and_opens_no_other_form(
+    shell: InteractiveShell, opened: list[tuple[str, dict[str, Any]]]
+) -> None:
+    with pytest.raises(LoraError, match="No model is loaded"):
+        MagicJob(LoraCompare(), NOTHING).run("%lora_compare")
+    assert opened == []
+
+
+def test_rows_in_a_variable_are_told_from_those_in_a_file(shell: InteractiveShell) -> None:
+    shell.user_ns["sums"] = [{"question": "a", "answer": "b"}]
+    job = MagicJob(LoraTrain(), NOTHING)
+    assert job.needs("%lora_train --data sums --eval-data $other --rank 4") == ["sums", "other"]
+    assert job.needs("%lora_train sums --data demo-json") == []
 
 
 def test_only_a_magic_with_a_form_offers_one() -> None:

@@ -41,7 +41,7 @@ def test_no_model_is_needed_and_a_variable_is_data(shell: InteractiveShell) -> N
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "needs MODEL"),
+        ("--gpu t4", "needs MODEL"),
         ("demo --gpu t44", 'Did you mean "t4"'),
         ("demo --gpu", "--gpu"),
         ("demo --micro-batch 3", "micro-batches of 3"),
