@@ -37,16 +37,17 @@ test-colab: $(COLAB_READY)
 # The templates to their end on Colab's Jupyter, and what an installation changes on a stock runtime, as a table. On
 # today's Jupyter `make demo` runs the quickstart.
 test-notebooks: $(COLAB_READY)
-	LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q tests/colab/test_templates.py -m slow
-	$(BIN)/python -m pytest -q -s tests/colab -m slow -k "not quickstart"
+	$(ONE_THREAD) LORA_MAGIC_STACK=colab $(COLAB)/bin/python -m pytest -q tests/colab/test_templates.py -m slow
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -s tests/colab -m slow -k "not quickstart"
 
 test-unsloth: $(UNSLOTH_READY)
 	LORA_MAGIC_BACKEND=unsloth $(UNSLOTH)/bin/python -m pytest -q tests/backends/test_contract.py tests/dataset/test_templates.py \
 		tests/evaluation/test_compare_exact.py
 
-test-browser: $(BROWSER_READY)
+# In JupyterLab with today's kernel, and in Notebook 6.5 with Colab's.
+test-browser: $(BROWSER_READY) $(COLAB_READY)
 	@test -x $(CHROMIUM) || { echo "$(CHROMIUM) is missing: apt-get install chromium" >&2; exit 1; }
-	$(BIN)/python -m pytest -q tests/browser
+	$(ONE_THREAD) $(BIN)/python -m pytest -q $(TWO) tests/browser
 
 test-all: $(BROWSER_READY) $(COLAB_READY) $(UNSLOTH_READY)
 	$(BIN)/python -m pytest -q -m "not gpu"

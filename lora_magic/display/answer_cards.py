@@ -68,7 +68,8 @@ def card(label: str, row: ComparisonRow, names: tuple[str, ...], depth: Depth = 
     return (
         f'<div style="border-top:{theme.LINE};padding:8px 0 4px 0;margin:8px 0 0 0">{over}'
         f'<div style="font-weight:600;padding:0 0 6px 0">{prompt}</div>'
-        f"{''.join(_pane(*pane, width=width, depth=depth) for pane in panes)}</div>"
+        f'<div style="display:flex;flex-wrap:wrap">'
+        f"{''.join(_pane(*pane, width=width, depth=depth) for pane in panes)}</div></div>"
     )
 
 
@@ -96,10 +97,7 @@ def _pieces(answer: str, base: str | None, depth: Depth) -> list[words.Piece]:
 
 def _pane(name: str, pieces: list[words.Piece], note: str, width: int, depth: Depth) -> str:
     least = 170 if width < 40 else 240
-    style = (
-        f"display:inline-block;box-sizing:border-box;vertical-align:top;width:{width}%;min-width:{least}px;"
-        "max-width:100%;padding:0 14px 8px 0"
-    )
+    style = f"flex:1 1 {width}%;box-sizing:border-box;min-width:{least}px;max-width:100%;padding:0 14px 8px 0"
     aside = f" · {note}" if note else ""
     label = f'<div style="{theme.SMALL}">{html_text(name)}{aside}</div>'
     empty = "".join(piece.text for piece in pieces).strip() == ""
@@ -116,7 +114,7 @@ def _folded(pieces: list[words.Piece], depth: Depth) -> str:
     head, tail = words.split(pieces, cut)
     more = f'<span style="{theme.SMALL}"> … {len(text) - cut:,} more characters</span>'
     return (
-        f'<details><summary dir="auto" style="cursor:pointer;{_TEXT}">{words.html(head)}{more}</summary>'
+        f'<details><summary dir="auto" style="{theme.FOLDED};{_TEXT}">{words.html(head)}{more}</summary>'
         f'<div dir="auto" style="{_TEXT}">{words.html(tail)}</div></details>'
     )
 

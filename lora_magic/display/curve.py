@@ -77,9 +77,8 @@ def _dress(axes: Any, data: Series) -> None:
     """Ticks, labels and legend in the mid-tone grey."""
     low, high = axes.get_ylim()
     values = series.ticks(low, high, 5)
-    steps = series.ticks(0, data.last_step, 8, whole=True)
     axes.set_yticks(values, series.tick_labels(values))
-    axes.set_xticks(steps, series.tick_labels(steps))
+    series.mark_steps(axes, data.last_step)
     axes.tick_params(length=0, labelsize=_FONT, labelcolor=_GREY, pad=4)
     axes.tick_params(axis="x", pad=7)
     axes.grid(axis="y", color=_GREY, alpha=theme.GRID_ALPHA, linewidth=0.8)

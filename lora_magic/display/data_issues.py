@@ -57,7 +57,7 @@ def _issue_html(issue: DataIssue) -> str:
     text = f"<b>{inline(short(issue.kind))}</b> · {rows_said(issue.count)} · {severity} · {said}"
     folded = html_table(("row", "excerpt"), [*_examples(issue)], right={0}) if issue.examples else ""
     style = f"border-left:3px solid {theme.css(_COLOURS.get(issue.severity, theme.GREY))}"
-    body = f'<details><summary style="cursor:pointer">{text}</summary>{folded}</details>' if folded else text
+    body = f'<details><summary style="{theme.FOLDED}">{text}</summary>{folded}</details>' if folded else text
     return f'<div style="{style};padding:1px 0 1px 10px;margin:5px 0">{body}</div>'
 
 

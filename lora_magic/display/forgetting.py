@@ -49,13 +49,13 @@ def _line(result: Forgetting, name: str, kept: int) -> str:
 
 
 def _interval(difference: Difference | None) -> str:
-    """The verdict with the ends of the interval, in points of a hundred."""
+    """The verdict with the ends of the interval in points of a hundred, in place of its half-width."""
     if difference is None:
         return ""
     if not (math.isfinite(difference.low) and math.isfinite(difference.high)):
         return f": {difference.verdict}"
     low, high = (f"{100 * end:+.0f}".replace("-", "−") for end in (difference.low, difference.high))
-    return f": {difference.verdict} ({low} to {high} points)"
+    return f": {difference.verdict.partition(' (±')[0]} ({low} to {high} points)"
 
 
 def _lost(result: Forgetting) -> str:

@@ -73,7 +73,8 @@ class _Canvas:
         steps = series.ticks(0, self.data.last_step, 8, whole=True)
         for step, label in zip(steps, series.tick_labels(steps), strict=True):
             x, y = self.at(step, self.low)
-            self.draw_on.text((x, y + 10), label, fill=_TEXT, font=_font(_FONT), anchor="mt")
+            inside = min(x, _SIZE[0] - _font(_FONT).getlength(label) / 2)
+            self.draw_on.text((inside, y + 10), label, fill=_TEXT, font=_font(_FONT), anchor="mt")
         for value, label in zip(values, series.tick_labels(values), strict=True):
             x, y = self.at(0, value)
             self.draw_on.text((x - 12, y), label, fill=_TEXT, font=_font(_FONT), anchor="rm")

@@ -36,9 +36,13 @@ def measures_text(result: Measures, width: int | None = None) -> list[str]:
     lines = wrap(line(_chosen(result)), limit)
     if result.measures:
         names = _columns(result)
-        header = ["", *map(line, names), "verdict"]
+        header = ["", *map(line, names), *_verdict_column(result, "verdict")]
         rows = [
-            [_titled(one), *(_told(one, name) for name in names), "\n".join(_verdicts(result, one))]
+            [
+                _titled(one),
+                *(_told(one, name) for name in names),
+                *_verdict_column(result, "\n".join(_verdicts(result, one))),
+            ]
             for one in result.measures
         ]
         lines += text_table(header, rows, width=limit).split("\n")
@@ -59,8 +63,17 @@ def _columns(result: Measures) -> list[str]:
 
 
 def _legend(result: Measures) -> str:
-    said = "Figures have 95% intervals of their own; verdicts are of the differences, row by row,"
-    return f"{said} from {result.baseline}. {BEST} the best that differs, {WORSE} worse."
+    compared = bool(_verdict_column(result, ""))
+    verdicts = f" Verdicts are of the differences, row by row, from {result.baseline}." if compared else ""
+    if not any(_interval(value, one.unit) for one in result.measures for value in one.values.values()):
+        return f"There are too few rows for intervals.{verdicts}"
+    marks = f" {BEST} the best that differs, {WORSE} worse." if compared else ""
+    return f"Figures have 95% intervals of their own.{verdicts}{marks}"
+
+
+def _verdict_column(result: Measures, cell: str) -> list[str]:
+    """The cell under "verdict"; none where one column stands alone."""
+    return [cell] if any(one.differences for one in result.measures) else []
 
 
 def _counted(result: Measures) -> list[str]:
@@ -69,7 +82,9 @@ def _counted(result: Measures) -> list[str]:
 
 def _table(result: Measures) -> str:
     names = _columns(result)
-    head = "".join(f'<th style="{_HEAD}">{inline(name)}</th>' for name in ("", *names, "verdict"))
+    head = "".join(
+        f'<th style="{_HEAD}">{inline(name)}</th>' for name in ("", *names, *_verdict_column(result, "verdict"))
+    )
     rows = "".join(_row(result, one, names) for one in result.measures)
     table = f'<table style="{_TABLE}"><thead>{_plain_row(head)}</thead><tbody>{rows}</tbody></table>'
     return f'<div style="overflow-x:auto;margin:4px 0">{table}</div>'
@@ -84,7 +99,8 @@ def _row(result: Measures, one: Measure, names: list[str]) -> str:
     cells = [f"<div>{inline(one.title)}</div>{way}", *(_figure(one, name) for name in names)]
     room = 120 if len(names) < 3 else 240
     verdicts = "".join(f'<div style="min-width:{room}px">{inline(said)}</div>' for said in _verdicts(result, one))
-    return _plain_row("".join(f'<td style="{_CELL}">{cell}</td>' for cell in (*cells, verdicts)))
+    cells += _verdict_column(result, verdicts)
+    return _plain_row("".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells))
 
 
 def _figure(one: Measure, name: str) -> str:

@@ -13,7 +13,7 @@ from lora_magic.display.tables import text_pairs
 from lora_magic.estimate import Estimate
 
 COLOURS = {
-    "weights": "#2f6fae", "adapter": "#c2571a", "gradients": "#8e5bb0", "optimiser": "#b03a5b",
+    "weights": "#2f6fae", "adapter": "#bd5318", "gradients": "#8e5bb0", "optimiser": "#b03a5b",
     "activations": "#2e7d54", "logits": "#8a6d0f", "workspace": "#666d76",
 }  # fmt: skip
 _OTHER = "#666d76"

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 Points = Sequence[tuple[float, float]]
 _loss = itemgetter(1)
+# Characters for half of which the pictures have room beyond the last step.
+_LONG_LABEL = 4
 
 
 @dataclass(frozen=True)
@@ -92,3 +95,12 @@ def tick_labels(values: Sequence[float]) -> list[str]:
     gap = values[1] - values[0] if len(values) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(gap) + 1e-9)) if gap > 0 else 0
     return [f"{value:,.{decimals}f}" for value in values]
+
+
+def mark_steps(axes: Any, last_step: float) -> None:
+    """Ticks of steps on matplotlib's axes; a long label at the right end stays inside the picture."""
+    steps = ticks(0, last_step, 8, whole=True)
+    labels = tick_labels(steps)
+    axes.set_xticks(steps, labels)
+    if len(labels[-1]) > _LONG_LABEL:
+        axes.get_xticklabels()[-1].set_horizontalalignment("right")

@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 from lora_magic.display import theme
 from lora_magic.display.safe import inline, line, plain
 
+# Room to the right is part of it, so that a word as long as the page still breaks.
+_PAIR = "display:inline-block;max-width:100%;box-sizing:border-box;padding:0 16px 0 0"
+
 
 def terminal_width() -> int:
     """Columns to write into: the terminal's, at least 40 and at most 160."""
@@ -49,8 +52,7 @@ def _cell(tag: str, text: str, right: bool, top: bool = True) -> str:
 def html_pairs(pairs: Iterable[tuple[str, str]]) -> str:
     """Label and value pairs that flow in a line and wrap where the page is narrow."""
     spans = (
-        f'<span style="display:inline-block;margin:0 16px 0 0"><span style="{theme.MUTED}">'
-        f"{inline(label)}</span> {inline(value)}</span>"
+        f'<span style="{_PAIR}"><span style="{theme.MUTED}">{inline(label)}</span> {inline(value)}</span>'
         for label, value in pairs
     )
     return f"<div>{' '.join(spans)}</div>"

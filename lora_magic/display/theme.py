@@ -23,7 +23,9 @@ INLINE_CODE = (
 )
 BLOCK_CODE = f"{INLINE_CODE};margin:0;line-height:1.45;text-align:left;word-break:normal"
 MARK = "background-color:#f3d37a;color:#1f2328;border-radius:2px"
-SUMMARY = "cursor:pointer;font-size:12px;opacity:0.8"
+# Notebook 6.5 shows a summary as a block, which would take its triangle away.
+FOLDED = "display:list-item;cursor:pointer"
+SUMMARY = f"{FOLDED};font-size:12px;opacity:0.8"
 
 CURVE_WIDTH, CURVE_HEIGHT, DENSITY = 560, 230, 2
 

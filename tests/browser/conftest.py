@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all tests here; both are gone before the tests of other folders run.
+"""One JupyterLab, one Notebook 6.5 and one Chromium for all tests here, gone before the tests of other folders run.
 
 They must be: while Playwright runs, its event loop counts as this thread's, and nbclient wants one of its own.
 """
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
-from tests.browser.lab import Lab, serve
-from tests.browser.pages import SCREENSHOTS, NotebookPage, chromium
+from tests.browser import classic as notebook_65
+from tests.browser.classic import Classic
+from tests.browser.lab import Lab, Server, serve
+from tests.browser.pages import SCREENSHOTS, NotebookPage, chromium, page_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -52,14 +54,44 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
+@pytest.fixture(scope="package")
+def classic(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classic]:
+    """Notebook 6.5, where there is a browser to show it."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with notebook_65.serve(tmp_path_factory.mktemp("classic")) as running:
+        yield running
+
+
+@pytest.fixture(params=["lab", "classic"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each front end in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
 def open_notebook(browser: Browser, lab: Lab) -> Iterator[Open]:
-    """Opens a notebook of the served folder in a page of its own, which closes with the test."""
+    """Opens a notebook in JupyterLab, in a page of its own, which closes with the test."""
+    with opener(browser, lab) as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_there(browser: Browser, server: Server) -> Iterator[Open]:
+    """Opens a notebook on the front end `server`, in a page of its own, which closes with the test."""
+    with opener(browser, server) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def opener(browser: Browser, server: Server) -> Iterator[Open]:
+    """Opens a server's notebooks; their pages close and their kernels end at the block's end."""
     with contextlib.ExitStack() as pages:
+        pages.callback(server.end_kernels)
 
         def opened(name: str, *, dark: bool = False, width: int = 1400) -> NotebookPage:
-            lab.theme(dark)
+            server.theme(dark)
             context = pages.enter_context(browser.new_context(viewport={"width": width, "height": 1000}))
-            return NotebookPage(context.new_page(), lab, name)
+            return page_of(context.new_page(), server, name)
 
         yield opened

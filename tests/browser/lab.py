@@ -1,4 +1,7 @@
-"""A JupyterLab server of a test's own: its folder, settings, trust and kernels are new and go when it goes."""
+"""A Jupyter server of a test's own: its folder, settings, trust and kernels are new and go when it goes.
+
+Here JupyterLab; in `classic.py` Notebook 6.5, of Colab's age.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+S = TypeVar("S", bound="Server")
 TOKEN = "browser-tests"
 READY_SECONDS = 90
 STOP_SECONDS = 10
@@ -34,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Lab:
+class Server:
     """A running server.
 
     Attributes:
@@ -44,6 +48,12 @@ class Lab:
 
     url: str
     folder: Path
+    themes: ClassVar[tuple[str, ...]] = ("light",)
+
+    @property
+    def port(self) -> str:
+        """Where it listens."""
+        return self.url.rstrip("/").rpartition(":")[2]
 
     def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "GET") -> Any:
         """A request to the server's API; its answer read as JSON, None when it is empty."""
@@ -52,6 +62,26 @@ class Lab:
         with urlopen(Request(self.url + path, data, headers, method=method), timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def theme(self, dark: bool) -> None:
+        """The theme of every page opened from now on, where there is more than one."""
+
+    def end_kernels(self) -> None:
+        """Shut down every notebook's kernel."""
+        for session in self.ask("api/sessions"):
+            self.ask(f"api/sessions/{session['id']}", method="DELETE")
+
+    def is_trusted(self, name: str) -> bool:
+        """Whether any code cell of a notebook would be opened as trusted."""
+        cells = self.ask(f"api/contents/{name}")["content"]["cells"]
+        return any(cell["metadata"].get("trusted") for cell in cells if cell["cell_type"] == "code")
+
+
+@dataclass(frozen=True)
+class Lab(Server):
+    """A running JupyterLab."""
+
+    themes: ClassVar[tuple[str, ...]] = ("light", "dark")
 
     def settings(self, plugin: str, values: dict[str, Any]) -> None:
         """What a user would write in the settings editor."""
@@ -62,27 +92,35 @@ class Lab:
         name = "JupyterLab Dark" if dark else "JupyterLab Light"
         self.settings("@jupyterlab/apputils-extension:themes", {"theme": name, "adaptive-theme": False})
 
-    def is_trusted(self, name: str) -> bool:
-        """Whether any code cell of a notebook would be opened as trusted."""
-        cells = self.ask(f"api/contents/{name}")["content"]["cells"]
-        return any(cell["metadata"].get("trusted") for cell in cells if cell["cell_type"] == "code")
-
 
 @contextmanager
 def serve(home: Path) -> Iterator[Lab]:
-    """A server that keeps all it writes under `home`; stopped, with its kernels, at the block's end."""
+    """A JupyterLab that keeps all it writes under `home`; stopped, with its kernels, at the block's end."""
+    with running(Lab, home, _command) as lab:
+        for plugin, values in SETTINGS.items():
+            lab.settings(plugin, values)
+        yield lab
+
+
+@contextmanager
+def running(kind: type[S], home: Path, command: Callable[[S], list[str]]) -> Iterator[S]:
+    """A server that keeps all it writes under `home`; stopped, with its kernels, at the block's end.
+
+    Args:
+        kind: of server.
+        home: its own folder; what it serves is one inside.
+        command: gives what starts it.
+    """
     folder, log = home / "notebooks", home / "server.log"
     folder.mkdir(parents=True)
-    lab = Lab(f"http://127.0.0.1:{_free_port()}/", folder)
+    server = kind(f"http://127.0.0.1:{_free_port()}/", folder)
     with log.open("wb") as file:
-        process = subprocess.Popen(_command(lab), env=_environment(home), stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command(server), env=_environment(home), stdout=file, stderr=subprocess.STDOUT)
         try:
-            _wait(lab, process, log)
-            for plugin, values in SETTINGS.items():
-                lab.settings(plugin, values)
-            yield lab
+            _wait(server, process, log)
+            yield server
         finally:
-            _stop(lab, process)
+            _stop(server, process)
 
 
 def _free_port() -> int:
@@ -92,10 +130,9 @@ def _free_port() -> int:
 
 
 def _command(lab: Lab) -> list[str]:
-    port = lab.url.rstrip("/").rpartition(":")[2]
     options = {
         "ServerApp.ip": "127.0.0.1",
-        "ServerApp.port": port,
+        "ServerApp.port": lab.port,
         "ServerApp.port_retries": 0,
         "ServerApp.root_dir": lab.folder,
         "IdentityProvider.token": TOKEN,
@@ -117,23 +154,23 @@ def _environment(home: Path) -> dict[str, str]:
     return {**kept, "HF_HUB_OFFLINE": "1", **{name: str(home / name.lower()) for name in places}}
 
 
-def _wait(lab: Lab, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
     """Ask until it answers."""
     deadline = time.monotonic() + READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            lab.ask("api/status")
+            server.ask("api/status")
         except (URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError(f"JupyterLab does not answer:\n{log.read_text(errors='replace')[-4000:]}")
+    raise RuntimeError(f"{type(server).__name__} does not answer:\n{log.read_text(errors='replace')[-4000:]}")
 
 
-def _stop(lab: Lab, process: subprocess.Popen[bytes]) -> None:
+def _stop(server: Server, process: subprocess.Popen[bytes]) -> None:
     """Ask it to end, which ends its kernels too; kill it where it does not."""
     try:
-        lab.ask("api/shutdown", {}, "POST")
+        server.ask("api/shutdown", {}, "POST")
         process.wait(STOP_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         process.kill()

@@ -1,8 +1,8 @@
-// What tests ask of a page that shows a notebook. Only `command` and `unfold` change what is shown.
+// What tests ask of a page that shows a notebook, in JupyterLab or in Notebook 6.5. Only `act` and `unfold` change what is shown.
 window.looks = (() => {
   const outputs = (cell) =>
-    [...document.querySelectorAll(".jp-Notebook .jp-Cell")][cell].querySelectorAll(
-      '.jp-OutputArea-output[data-mime-type="text/html"]',
+    [...document.querySelectorAll(".jp-Notebook .jp-Cell, #notebook-container > .cell")][cell].querySelectorAll(
+      '.jp-OutputArea-output[data-mime-type="text/html"], .output_subarea.output_html',
     );
 
   // Elements with their attributes, styles as the browser understood them, and text.
@@ -74,15 +74,40 @@ window.looks = (() => {
   const unfold = (root) => root.querySelectorAll("details").forEach((details) => (details.open = true));
   const settled = () => [...document.images].every((image) => image.complete);
 
+  const lab = {
+    acts: { run: "notebook:run-all-cells", save: "docmanager:save" },
+    act: (name) => jupyterapp.commands.execute(lab.acts[name]),
+    loaded: () => !document.querySelector("#jupyterlab-splash"),
+    idle: () => {
+      const kernel = jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel;
+      return kernel?.connectionStatus === "connected" && kernel.status === "idle";
+    },
+  };
+  const classic = {
+    acts: {
+      run: async (notebook) => {
+        // What a page asks of a new kernel must be over: a widget that is made meanwhile is sometimes lost.
+        await notebook.kernel.widget_manager._loadFromKernel();
+        notebook.execute_all_cells();
+      },
+      save: (notebook) => notebook.save_notebook(),
+    },
+    act: async (name) => classic.acts[name](Jupyter.notebook),
+    loaded: () => Jupyter.notebook?._fully_loaded,
+    idle: () => {
+      const { kernel, kernel_busy } = Jupyter.notebook;
+      return kernel?.widget_manager && kernel.is_connected() && !kernel_busy && !document.querySelector(".cell.running");
+    },
+  };
+  const front = () => (window.Jupyter ? classic : lab);
+
   let running = 0;
-  const command = (name) => {
+  const act = (name) => {
     running += 1;
-    jupyterapp.commands.execute(name).finally(() => (running -= 1));
+    front().act(name).finally(() => (running -= 1));
   };
   const done = () => running === 0;
-  const idle = () => {
-    const kernel = jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel;
-    return kernel?.connectionStatus === "connected" && kernel.status === "idle";
-  };
-  return { command, done, idle, outputs, shapes, written, invisible, outside, faint, unfold, settled };
+  const loaded = () => front().loaded();
+  const idle = () => front().idle();
+  return { act, done, loaded, idle, outputs, shapes, written, invisible, outside, faint, unfold, settled };
 })();

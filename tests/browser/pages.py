@@ -1,4 +1,4 @@
-"""A notebook in JupyterLab in Chromium, as its reader meets it."""
+"""A notebook in Chromium, in JupyterLab or in Notebook 6.5, as its reader meets it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from uuid import uuid4
 import nbformat
 import pytest
 
-from tests.browser.lab import TOKEN, Lab
+from tests.browser.classic import Classic
+from tests.browser.lab import TOKEN, Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -28,8 +29,12 @@ RESOLVE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 PATIENCE = 60_000
 LOOKS = Path(__file__).with_name("looks.js")
 SCREENSHOTS = Path(__file__).parents[2] / "out" / "screenshots"
-CELLS = ".jp-Notebook .jp-Cell"
-HTML = '.jp-OutputArea-output[data-mime-type="text/html"]'
+# Each names its elements in both front ends.
+CELLS = ":is(.jp-Notebook .jp-Cell, #notebook-container > .cell)"
+OUTPUT = ":is(.jp-OutputArea-output, .output_subarea)"
+HTML = ':is(.jp-OutputArea-output[data-mime-type="text/html"], .output_subarea.output_html)'
+RENDERED = f":is({HTML} .jp-RenderedHTML, {HTML}.jp-RenderedHTML, .output_subarea.output_html)"
+FORM = f"{OUTPUT} .widget-vbox"
 MATH = "mjx-container, .MathJax, .MathJax_Display, .MathJax_Preview"
 
 
@@ -46,47 +51,57 @@ def chromium() -> Iterator[Browser]:
 
 
 class NotebookPage:
-    """A notebook that is open in a page of its own.
+    """A notebook that is open in a page of its own, in JupyterLab.
 
     Attributes:
         asked: every address that the page asked for.
     """
 
-    def __init__(self, page: Page, lab: Lab, name: str) -> None:
-        self.page, self.lab, self.name = page, lab, name
+    stop_button = '[data-command="notebook:interrupt-kernel"]'
+    scrolled = ".jp-WindowedPanel-outer"
+    panel = ".jp-NotebookPanel"
+
+    def __init__(self, page: Page, server: Server, name: str) -> None:
+        self.page, self.server, self.name = page, server, name
         self.asked: list[str] = []
         page.on("request", lambda request: self.asked.append(request.url))
         page.set_default_timeout(PATIENCE)
         page.add_init_script(path=LOOKS)
-        page.goto(f"{lab.url}doc/workspaces/{uuid4().hex}/tree/{name}?token={TOKEN}")
+        page.goto(self.address())
         self._wait_for_outputs()
+
+    def address(self) -> str:
+        """Where the page is."""
+        return f"{self.server.url}doc/workspaces/{uuid4().hex}/tree/{self.name}?token={TOKEN}"
 
     def _wait_for_outputs(self) -> None:
         """Until every cell, HTML output and picture of the file is there and the splash screen is gone."""
-        cells = json.loads((self.lab.folder / self.name).read_text(encoding="utf-8"))["cells"]
+        cells = json.loads((self.server.folder / self.name).read_text(encoding="utf-8"))["cells"]
         html = sum("text/html" in output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
         self.page.wait_for_function(
-            "([cells, html, cell, output]) => !document.querySelector('#jupyterlab-splash')"
-            " && document.querySelectorAll(cell).length === cells"
-            " && document.querySelectorAll(`${cell} ${output} .jp-RenderedHTML, ${cell} ${output}.jp-RenderedHTML`)"
-            ".length >= html && looks.settled()",
-            arg=[len(cells), html, CELLS, HTML],
+            "([cells, html, cell, output]) => looks.loaded() && document.querySelectorAll(cell).length === cells"
+            " && document.querySelectorAll(`${cell} ${output}`).length >= html && looks.settled()",
+            arg=[len(cells), html, CELLS, RENDERED],
         )
 
     def run_all(self) -> None:
         """Run every cell, as the Run menu does, until the last or the first that fails."""
         self.page.wait_for_function("() => looks.idle()")
-        self._command("notebook:run-all-cells")
+        self._act("run")
         self.page.wait_for_function("() => looks.idle() && looks.settled()")
+
+    def stop(self) -> None:
+        """Press the front end's stop button, which interrupts the kernel."""
+        self.page.locator(self.stop_button).first.click()
 
     def save(self) -> nbformat.NotebookNode:
         """Save, and read the file that was written."""
-        self._command("docmanager:save")
-        return nbformat.read(self.lab.folder / self.name, as_version=4)
+        self._act("save")
+        return nbformat.read(self.server.folder / self.name, as_version=4)
 
-    def _command(self, name: str) -> None:
-        """One of JupyterLab's commands, to its end."""
-        self.page.evaluate("(name) => looks.command(name)", name)
+    def _act(self, name: str) -> None:
+        """What a menu's command does, to its end."""
+        self.page.evaluate("(name) => looks.act(name)", name)
         self.page.wait_for_function("() => looks.done()")
 
     def html(self, cell: int) -> list[Html]:
@@ -96,11 +111,11 @@ class NotebookPage:
 
     def outputs_text(self) -> str:
         """All that outputs hold as text, folded or not."""
-        return "\n".join(self.page.locator(f"{CELLS} .jp-OutputArea-output").all_text_contents())
+        return "\n".join(self.page.locator(f"{CELLS} {OUTPUT}").all_text_contents())
 
     def formulas(self) -> int:
         """How many pieces of outputs were typeset as mathematics."""
-        return self.page.locator(f".jp-OutputArea-output :is({MATH})").count()
+        return self.page.locator(f"{OUTPUT} :is({MATH})").count()
 
     def resize(self, width: int, height: int = 1000) -> None:
         """Give the window another size, and let the page lay itself out."""
@@ -111,13 +126,30 @@ class NotebookPage:
         """The whole notebook as a picture, however long it is."""
         width = self.page.viewport_size["width"] if self.page.viewport_size else 1400
         hidden = "(panel) => Math.ceil(panel.scrollHeight - panel.clientHeight)"
-        panel = self.page.locator(".jp-WindowedPanel-outer")
+        panel = self.page.locator(self.scrolled)
         self.resize(width, 1000)
         self.resize(width, 1000 + int(panel.evaluate(hidden)))
         place = SCREENSHOTS / f"{name}.png"
-        self.page.locator(".jp-NotebookPanel").screenshot(path=place, animations="disabled")
+        self.page.locator(self.panel).screenshot(path=place, animations="disabled")
         self.resize(width, 1000)
         return place
+
+
+class ClassicPage(NotebookPage):
+    """A notebook that is open in a page of its own, in Notebook 6.5."""
+
+    stop_button = '[data-jupyter-action="jupyter-notebook:interrupt-kernel"]'
+    scrolled = "#site"
+    panel = "#site"
+
+    def address(self) -> str:
+        """Where the page is."""
+        return f"{self.server.url}notebooks/{self.name}?token={TOKEN}"
+
+
+def page_of(page: Page, server: Server, name: str) -> NotebookPage:
+    """A server's notebook, opened in a page."""
+    return (ClassicPage if isinstance(server, Classic) else NotebookPage)(page, server, name)
 
 
 class Html:

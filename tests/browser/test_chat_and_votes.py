@@ -1,4 +1,4 @@
-"""Chat and blind votes as they are used: typed and clicked in JupyterLab, reloaded, and read where nothing runs."""
+"""Chat and blind votes on both front ends: typed and clicked, reloaded, and read where nothing runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import nbformat
 import pytest
 
 from tests.browser.conftest import Open
-from tests.browser.lab import Lab
-from tests.browser.pages import CELLS, PATIENCE, NotebookPage
+from tests.browser.lab import Server
+from tests.browser.pages import CELLS, OUTPUT, PATIENCE, NotebookPage
 from tests.models import rows
 
 if TYPE_CHECKING:
@@ -24,12 +24,15 @@ VOTE = "%%lora_compare --adapters base,mine --blind --scores style --max-new-tok
     PROMPTS
 )
 ROWS = rows(40)
+FRONT_ENDS = pytest.mark.parametrize(
+    ("server", "dark"), [("lab", True), ("classic", False)], ids=["lab-dark", "classic-light"], indirect=["server"]
+)
 
 
-def write(lab: Lab, name: str, *cells: str) -> None:
+def write(server: Server, name: str, *cells: str) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, lab.folder / name)
+    nbformat.write(notebook, server.folder / name)
 
 
 def prepared(folder: Path) -> str:
@@ -44,8 +47,8 @@ def cell(page: NotebookPage, number: int) -> Locator:
     return page.page.locator(CELLS).nth(number)
 
 
-def votes(lab: Lab) -> list[str]:
-    path = lab.folder / "kept" / "votes.jsonl"
+def votes(server: Server) -> list[str]:
+    path = server.folder / "kept" / "votes.jsonl"
     return (
         [json.loads(line).get("verdict", "taken back") for line in path.read_text().splitlines()]
         if path.exists()
@@ -57,7 +60,7 @@ def no_scrolling_sideways(page: NotebookPage, number: int) -> None:
     """Nothing in a cell's outputs reaches past the page."""
     wider = (
         cell(page, number)
-        .locator(".jp-OutputArea-output")
+        .locator(OUTPUT)
         .evaluate_all(
             "(outputs) => outputs.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.innerText)"
         )
@@ -65,13 +68,13 @@ def no_scrolling_sideways(page: NotebookPage, number: int) -> None:
     assert wider == []
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_ten_votes_and_a_reload(dark: bool, tiny_folder: Path, open_notebook: Open, lab: Lab) -> None:
+@FRONT_ENDS
+def test_ten_votes_and_a_reload(dark: bool, tiny_folder: Path, open_there: Open, server: Server) -> None:
     name = f"votes-{'dark' if dark else 'light'}.ipynb"
-    for old in (lab.folder / "kept").glob("*"):
+    for old in (server.folder / "kept").glob("*"):
         old.unlink()
-    write(lab, name, prepared(tiny_folder), VOTE)
-    page = open_notebook(name, dark=dark, width=1400)
+    write(server, name, prepared(tiny_folder), VOTE)
+    page = open_there(name, dark=dark, width=1400)
     page.run_all()
     form = cell(page, 1)
     state = form.get_by_text("row 1 of 10", exact=False)
@@ -91,7 +94,7 @@ def test_ten_votes_and_a_reload(dark: bool, tiny_folder: Path, open_notebook: Op
     page.page.keyboard.type("bxu")
     form.get_by_text("row 4 of 10 · 3 of 10 votes").wait_for()
     assert len(page.page.locator(CELLS).all()) == 2, "letters are not the notebook's shortcuts"
-    assert votes(lab)[:3] == ["a", "tie", "b"]
+    assert votes(server)[:3] == ["a", "tie", "b"]
     page.page.keyboard.type("abt")
     form.get_by_text("row 7 of 10 · 6 of 10 votes").wait_for()
     form.get_by_text("6 of 10 votes").first.wait_for()
@@ -121,12 +124,12 @@ def test_ten_votes_and_a_reload(dark: bool, tiny_folder: Path, open_notebook: Op
     assert "widget-view" not in shown and "preferred" in shown
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_a_chat(dark: bool, tiny_folder: Path, open_notebook: Open, lab: Lab) -> None:
+@FRONT_ENDS
+def test_a_chat(dark: bool, tiny_folder: Path, open_there: Open, server: Server) -> None:
     name = f"chat-{'dark' if dark else 'light'}.ipynb"
-    (lab.folder / "kept.jsonl").unlink(missing_ok=True)
-    write(lab, name, prepared(tiny_folder), "%lora_chat --max-new-tokens 24 --temperature 0.7", "")
-    page = open_notebook(name, dark=dark, width=1400)
+    (server.folder / "kept.jsonl").unlink(missing_ok=True)
+    write(server, name, prepared(tiny_folder), "%lora_chat --max-new-tokens 24 --temperature 0.7", "")
+    page = open_there(name, dark=dark, width=1400)
     page.run_all()
     form = cell(page, 1)
     box = form.get_by_placeholder("Type, then press Enter")
@@ -143,7 +146,7 @@ def test_a_chat(dark: bool, tiny_folder: Path, open_notebook: Open, lab: Lab) ->
     form.get_by_role("button", name="Keep the last turn").and_(page.page.locator(":enabled")).click()
     form.get_by_text("Kept: %lora_compare --prompts kept.jsonl").wait_for()
     assert len(page.page.locator(CELLS).all()) == 3, "letters are not the notebook's shortcuts"
-    kept = json.loads((lab.folder / "kept.jsonl").read_text())["messages"]
+    kept = json.loads((server.folder / "kept.jsonl").read_text())["messages"]
     assert [one["role"] for one in kept] == ["user", "assistant", "user"]
     look = "dark" if dark else "light"
     page.screenshot(f"chat-{look}-1400")

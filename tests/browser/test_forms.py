@@ -1,132 +1,243 @@
-"""A form in JupyterLab: filled by keyboard alone, run, saved, and read again by somebody who trusts nothing."""
+"""Forms in JupyterLab and in Notebook 6.5: filled by mouse and by keyboard, run, stopped, saved, and read untrusted."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.browser.conftest import Open
-from tests.browser.lab import Lab
-from tests.browser.pages import NotebookPage
-from tests.models import rows
+from tests.browser.lab import Server
+from tests.browser.pages import CELLS, FORM, OUTPUT, NotebookPage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 pytestmark = pytest.mark.slow
-NAME = "form.ipynb"
-FORM = ".jp-OutputArea-output .widget-vbox"
+LOAD, DATA, TRAIN, COMPARE, MERGE = range(1, 6)
+MAGICS = ("load_ext lora_magic", "lora_load", "lora_data", "lora_train", "lora_compare", "lora_merge")
+LONG = 200_000
 
 
-def write(lab: Lab, name: str, sources: list[str]) -> None:
+class OpenForm:
+    """The form below a cell, as the user sees it."""
+
+    def __init__(self, page: NotebookPage, cell: int) -> None:
+        self.page, self.cell = page, page.page.locator(CELLS).nth(cell)
+        self.box, self.keys = self.cell.locator(FORM).first, page.page.keyboard
+        self.box.wait_for()
+
+    def field(self, label: str) -> Locator:
+        return self.box.get_by_label(label, exact=True)
+
+    def button(self, words: str) -> Locator:
+        return self.box.get_by_role("button", name=words)
+
+    def says(self, text: str) -> None:
+        """Wait until the form says it."""
+        self.box.get_by_text(text).first.wait_for()
+
+    def shows(self, text: str, timeout: float = LONG) -> None:
+        """Wait until an output of the cell shows it."""
+        self.cell.locator(OUTPUT).get_by_text(text).first.wait_for(timeout=timeout)
+
+    def ended(self, how: str) -> None:
+        """Wait until a run has ended so, with the form unlocked."""
+        self.box.get_by_text(how, exact=True).wait_for(timeout=LONG)
+        self.button("Run").and_(self.page.page.locator(":enabled")).wait_for()
+
+    def walk(self, words: str) -> None:
+        """Press Tab until the focus is on the field with this label or the button with these words."""
+        at = "() => { const { labels, textContent } = document.activeElement; return (labels?.[0] ?? { textContent }) "
+        for _ in range(50):
+            self.keys.press("Tab")
+            if self.page.page.evaluate(f"{at}.textContent }}").strip().startswith(words):
+                return
+        pytest.fail(f"no Tab leads to {words}")
+
+    def type(self, label: str, text: str) -> None:
+        """Go to a field by Tab and put text in place of what stands there."""
+        self.field(label).wait_for()
+        self.walk(label)
+        self.keys.press("Control+a")
+        self.keys.type(text)
+
+    def press(self, words: str, key: str = "Enter") -> None:
+        """Go to a button by Tab and press it."""
+        self.walk(words)
+        self.keys.press(key)
+
+
+def write(server: Server, name: str, sources: list[str]) -> None:
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(new_notebook(cells=[new_code_cell(one) for one in sources], metadata=metadata), lab.folder / name)
+    notebook = new_notebook(cells=[new_code_cell(one) for one in sources], metadata=metadata)
+    nbformat.write(notebook, server.folder / name)
 
 
-def opened(open_notebook: Open, lab: Lab, model: Path, *, dark: bool, width: int) -> NotebookPage:
-    """The train form of a loaded base, with rows of the notebook's own."""
-    write(
-        lab,
-        NAME,
-        [
-            f"%load_ext lora_magic\nrows = {rows(60)!r}",
-            f"import lora_magic\nlora_magic.load({str(model)!r})",
-            "%lora_train",
-        ],
-    )
-    page = open_notebook(NAME, dark=dark, width=width)
+def opened(open_there: Open, server: Server, name: str, *, dark: bool = False, width: int = 1400) -> NotebookPage:
+    """A notebook with every form, each opened by its bare magic."""
+    write(server, name, [f"%{magic}" for magic in MAGICS])
+    page = open_there(name, dark=dark, width=width)
     page.run_all()
-    page.page.locator(FORM).get_by_label("data", exact=True).wait_for()
+    OpenForm(page, MERGE)
     return page
 
 
-def shown(page: NotebookPage, text: str) -> None:
-    page.page.locator(FORM).get_by_text(text).first.wait_for()
+def test_from_nothing_to_a_merged_model(open_there: Open, server: Server) -> None:
+    front = type(server).__name__.lower()
+    page = opened(open_there, server, "forms.ipynb")
+    load_by_mouse(OpenForm(page, LOAD))
+    data_by_keyboard(OpenForm(page, DATA))
+    train = OpenForm(page, TRAIN)
+    wrong_by_keyboard(train, front)
+    stopped_by_the_button(train, front)
+    trained_again(train)
+    compare_by_keyboard(OpenForm(page, COMPARE))
+    merge_by_mouse(OpenForm(page, MERGE))
+    assert (server.folder / "out" / "merged" / "config.json").exists()
+    page.screenshot(f"forms-{front}-done-light-1400")
+    page.resize(400)
+    page.screenshot(f"forms-{front}-done-light-400")
+    read_untrusted(page, open_there, server, front)
 
 
-def test_the_form_by_keyboard_alone(open_notebook: Open, lab: Lab, tiny_folder: Path) -> None:
-    page = opened(open_notebook, lab, tiny_folder, dark=False, width=1400)
-    form, keys = page.page.locator(FORM).first, page.page.keyboard
-    page.screenshot("form-train-light-1400")
-    form.get_by_label("data", exact=True).focus()
-    keys.type("rows")
-    shown(page, "--data rows")
-    shown(page, "rows to train on")
-    keys.press("Tab")
-    keys.press("Control+a")
-    keys.type("0")
-    shown(page, "rank must be at least 1")
-    page.screenshot("form-train-wrong-light-1400")
-    keys.press("Control+a")
-    keys.type("4")
-    keys.press("Tab")
-    keys.press("Control+a")
-    keys.type("1")
-    shown(page, "--rank 4 --epochs 1")
-    unfold(page, "Batch and length")
-    page.screenshot("form-train-unfolded-light-1400")
-    press(page, "Run")
-    page.page.locator(FORM).get_by_text("done", exact=True).wait_for()
-    text = page.outputs_text()
-    assert "%lora_train --data rows --rank 4 --epochs 1" in text and "Next: %lora_compare" in text
-    assert page.page.locator(".jp-OutputArea-output img").count() == 1
-    page.screenshot("form-train-done-light-1400")
+def load_by_mouse(form: OpenForm) -> None:
+    form.button("Run").click()
+    form.says("Nothing ran")
+    form.field("model").fill("demo")
+    form.field("bits").select_option("32")
+    form.says("%lora_load demo --bits 32")
+    form.button("Run").click()
+    form.ended("done")
+    form.shows("parameters")
 
+
+def data_by_keyboard(form: OpenForm) -> None:
+    form.field("data").focus()
+    form.keys.type("demo-json")
+    form.type("show", "99")
+    form.says("show must be at least 0 and at most 50")
+    form.keys.press("Control+a")
+    form.keys.type("1")
+    form.says("%lora_data demo-json --show 1")
+    form.press("Run")
+    form.ended("done")
+
+
+def wrong_by_keyboard(form: OpenForm, front: str) -> None:
+    """A bad value is marked at its field, and nothing runs."""
+    form.field("data").focus()
+    form.keys.type("demo-json")
+    form.says("rows to train on")
+    form.type("rank", "0")
+    form.says("rank must be at least 1")
+    form.press("Batch and length", "Space")
+    form.type("max-steps", "many")
+    form.says("max-steps must be a whole number")
+    form.press("Run")
+    form.says("Nothing ran: ")
+    form.page.screenshot(f"forms-{front}-wrong-light-1400")
+    form.field("rank").fill("4")
+    form.field("max-steps").fill("100000")
+    form.says("%lora_train --data demo-json --rank 4 --max-steps 100000")
+
+
+def stopped_by_the_button(form: OpenForm, front: str) -> None:
+    """While it runs the form is locked; the front end's stop button ends the run, whose adapter stays."""
+    form.button("Run").click()
+    form.says("To stop it, interrupt the kernel")
+    form.shows("step 3")
+    assert form.field("data").is_disabled() and form.button("Running").is_disabled()
+    form.page.screenshot(f"forms-{front}-running-light-1400")
+    form.page.stop()
+    form.ended("stopped")
+    form.shows("adapter as of that step is kept")
+    assert form.field("data").is_enabled()
+
+
+def trained_again(form: OpenForm) -> None:
+    form.field("max-steps").fill("4")
+    form.says("--rank 4 --max-steps 4")
+    form.button("Run").click()
+    form.shows("--max-steps 100000 · stopped")
+    form.ended("done")
+    form.shows("Next: %lora_compare")
+
+
+def compare_by_keyboard(form: OpenForm) -> None:
+    form.field("prompts").focus()
+    form.type("rows", "2")
+    form.press("Answers", "Space")
+    form.type("max-new-tokens", "8")
+    form.says("%lora_compare --rows 2 --max-new-tokens 8")
+    form.press("Run")
+    form.ended("done")
+
+
+def merge_by_mouse(form: OpenForm) -> None:
+    form.field("name").fill("default")
+    form.field("out").fill("out/merged")
+    form.says("%lora_merge default out/merged")
+    form.button("Run").click()
+    form.ended("done")
+    form.shows("largest logit difference")
+
+
+def read_untrusted(page: NotebookPage, open_there: Open, server: Server, front: str) -> None:
+    """Somebody else's copy, in which nothing runs, tells what ran and what came of it."""
     saved = page.save()
     assert "widgets" not in saved.metadata
     saved.metadata["copied"] = True
-    nbformat.write(saved, lab.folder / "form-copy.ipynb")
-    assert not lab.is_trusted("form-copy.ipynb")
-    copy = open_notebook("form-copy.ipynb", dark=True, width=700)
-    copy.screenshot("form-train-untrusted-dark-700")
-    text = copy.outputs_text()
-    assert "%lora_train --data rows --rank 4 --epochs 1" in text and "done" in text and "Next: %lora_compare" in text
-    assert copy.page.locator(".jp-OutputArea-output img").is_visible()
-    for output in copy.html(2):
-        assert output.outside() == [] and output.faint() == []
+    nbformat.write(saved, server.folder / "copy.ipynb")
+    assert not server.is_trusted("copy.ipynb")
+    for theme in server.themes:
+        copy = open_there("copy.ipynb", dark=theme == "dark", width=700)
+        copy.screenshot(f"forms-{front}-untrusted-{theme}-700")
+        text = copy.outputs_text()
+        for ran in (
+            "%lora_load demo --bits 32",
+            "%lora_data demo-json",
+            "--rank 4 --max-steps 4",
+            "default out/merged",
+        ):
+            assert ran in text
+        assert "Next: %lora_compare" in text and "largest logit difference" in text and "needs its kernel" in text
+        assert copy.page.locator(CELLS).nth(TRAIN).locator(f"{OUTPUT} img").is_visible()
+        for cell in range(LOAD, MERGE + 1):
+            for output in copy.html(cell):
+                assert output.outside() == [] and output.faint() == []
 
 
-def unfold(page: NotebookPage, topic: str) -> None:
-    """Tab to a topic's button and press it."""
-    walk(page, topic)
-    page.page.keyboard.press("Space")
+def test_every_form_is_whole_and_readable(open_there: Open, server: Server) -> None:
+    for theme in server.themes:
+        page = opened(open_there, server, f"looks-{theme}.ipynb", dark=theme == "dark")
+        for cell in range(LOAD, MERGE + 1):
+            topics = OpenForm(page, cell).box.locator(".widget-toggle-button")
+            for topic in topics.all():
+                topic.click()
+            topics.and_(page.page.locator(".mod-active")).nth(topics.count() - 1).wait_for()
+        train = OpenForm(page, TRAIN)
+        train.field("rank").fill("none")
+        train.says("rank must be a whole number")
+        for width in (1400, 400):
+            page.resize(width)
+            page.screenshot(f"forms-{type(server).__name__.lower()}-all-{theme}-{width}")
+            for cell in range(LOAD, MERGE + 1):
+                assert_readable(OpenForm(page, cell).box)
 
 
-def press(page: NotebookPage, button: str) -> None:
-    walk(page, button)
-    page.page.keyboard.press("Enter")
-
-
-def walk(page: NotebookPage, words: str) -> None:
-    """Tab on until the element with these words has the focus."""
-    for _ in range(40):
-        page.page.keyboard.press("Tab")
-        if page.page.evaluate("() => document.activeElement.textContent").strip().startswith(words):
-            return
-    pytest.fail(f"no Tab leads to {words}")
-
-
-@pytest.mark.parametrize("width", [1400, 400])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_form_is_whole_and_readable(
-    dark: bool, width: int, open_notebook: Open, lab: Lab, tiny_folder: Path
-) -> None:
-    page = opened(open_notebook, lab, tiny_folder, dark=dark, width=width)
-    form = page.page.locator(FORM).first
-    form.get_by_label("data", exact=True).fill("rows")
-    form.get_by_label("rank", exact=True).fill("none")
-    shown(page, "rank must be a whole number")
-    for topic in ("Optimiser", "Name and start"):
-        form.get_by_role("button", name=topic).click()
-    page.screenshot(f"form-train-all-{'dark' if dark else 'light'}-{width}")
-    faint, outside = page.page.evaluate(
-        "() => { const form = document.querySelector('.jp-OutputArea-output .widget-vbox');"
-        " return [looks.faint(form, 4.5), looks.outside(form)]; }"
+def assert_readable(form: Locator) -> None:
+    """Nothing is faint, cut off, empty or without a label."""
+    assert form.evaluate("(form) => looks.faint(form, 4.5)") == []
+    assert form.evaluate("(form) => looks.outside(form)") == []
+    boxes = "(form) => [form, ...form.querySelectorAll('.widget-box, .widget-gridbox')]"
+    assert (
+        form.evaluate(f"{boxes}.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.innerText)")
+        == []
     )
-    assert faint == [] and outside == []
-    unnamed = form.evaluate(
-        "(form) => [...form.querySelectorAll('input, select')].filter((one) => one.offsetParent && !one.labels?.length)"
-        ".map((one) => one.outerHTML)"
-    )
-    assert unnamed == [], json.dumps(unnamed)
+    notes = form.locator(".widget-vbox .widget-html-content").all_text_contents()
+    assert len(notes) > 3 and all(note.strip() for note in notes)
+    bare = "(all) => all.filter((one) => one.offsetParent && !one.labels?.length).map((one) => one.outerHTML)"
+    assert form.locator("input, select").evaluate_all(bare) == []

@@ -129,6 +129,13 @@ def test_curves_show_the_losses_and_where_the_run_stopped(draw: Any) -> None:
     assert draw(Series(LOSSES, (), 200, stopped_at=100)) != whole
 
 
+@pytest.mark.parametrize("draw", [curve_png, live_curve_png])
+def test_the_number_of_the_last_step_is_whole(draw: Any) -> None:
+    image = Image.open(io.BytesIO(draw(Series([(1, 2.0), (2, 1.0)], [], 100_000)))).convert("RGBA")
+    edge = image.getchannel("A").crop((image.width - 1, 0, image.width, image.height))
+    assert edge.getextrema() == (0, 0), "no letter is cut at the edge"
+
+
 @pytest.mark.parametrize("losses", [[], [(1, 1.5)], [(1, 1.5), (2, 1.5)], [(1, float("nan"))]])
 @pytest.mark.parametrize("draw", [curve_png, live_curve_png, text_curve])
 def test_curves_of_hardly_anything(losses: Any, draw: Any) -> None:

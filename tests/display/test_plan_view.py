@@ -77,7 +77,7 @@ def test_where_nothing_fits_the_first_thing_is_what_to_lower() -> None:
 
 def test_bars_are_as_long_as_what_they_stand_for() -> None:
     made = result(LLAMA_8B, tokens_per_row=400)
-    widths = [float(found) for found in re.findall(r"width:([\d.]+)%", bundle(made)["text/html"])]
+    widths = [float(found) for found in re.findall(r"(?<!-)width:([\d.]+)%", bundle(made)["text/html"])]
     parts = [size for size in made.parts.values() if size]
     assert widths[: len(parts)] == pytest.approx([100 * size / 14.56 for size in parts], abs=0.01)
     assert sum(widths[len(parts) :]) == pytest.approx(100, abs=0.1) and sum(widths[len(parts) :]) <= 100

@@ -120,10 +120,10 @@ def test_stop_reaches_a_run_from_the_form_and_the_next_one_goes(kernel: Kernel, 
     page.press(lambda: page.said("Running. To stop it") and page.shown("step 3"))
     assert page.state("data")["disabled"]
     kernel.interrupt()
-    page.listen(lambda: page.said(">done<"))
+    page.listen(lambda: page.said(">stopped<"))
     assert page.shown("adapter as of that step is kept") and not page.state("data")["disabled"]
     page.put("max-steps", "2", lambda: page.said("--max-steps 2"))
-    page.press(lambda: page.said("--max-steps 2") and page.shown("before: "))
+    page.press(lambda: page.said("--max-steps 2") and page.shown("eval-every 50 · stopped"))
     page.listen(lambda: page.said(">done<"))
     assert kernel.run("print(1 + 1)").stream == "2\n"
 
