@@ -90,6 +90,7 @@ def choose(job: Job, values: Mapping[str, Any], recent: Sequence[str]) -> Choice
             made[name] = converted_field(job.config_class, fields[name], value)
             checked(fields[name], made[name])
         except LoraError as error:
+            made.setdefault(name, value)
             wrong[name] = error
     base = untouched(job.config_class)
     if chosen := {name: made[name] for name in _DECIDING if name in made and name not in wrong}:

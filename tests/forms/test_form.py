@@ -166,6 +166,7 @@ def test_a_bad_value_is_marked_where_it_stands_in_the_config_s_words() -> None:
     opened = Opened("lora_train", data="demo-json")
     opened.put("lr", "fast")
     assert opened.marked() == ["lr"] and "lr must be a number, got" in opened.form.fields["lr"].message
+    assert opened.line == "%lora_train --data demo-json --lr fast"
     opened.put("lr", "2e-3")
     opened.put("rank", "0")
     assert opened.marked() == ["rank"] and "at least 1 and at most 4096, got 0" in opened.form.fields["rank"].message
