@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lora_magic.config.compare import names
 from lora_magic.config.fields import Config, option
+from lora_magic.errors import LoraError
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,25 @@ class ChatConfig(Config):
         "kept.jsonl", "file that kept turns are added to, as rows for %lora_compare --prompts", metavar="FILE",
         offers="file",
     )  # fmt: skip
+    say: Any = option(
+        None, "what is said first: a text, or a list of texts; /keep keeps the turn before it", metavar="TEXT"
+    )
+
+    def check(self) -> None:
+        """What is said is text, and not blank."""
+        said = [self.say] if isinstance(self.say, str) else self.say
+        if said is None:
+            return
+        if not isinstance(said, list | tuple) or not all(isinstance(one, str) for one in said):
+            raise LoraError("say must be a text or a list of texts.", 'For example ["What is rust?"].')
+        if not any(one.strip() for one in said):
+            raise LoraError("There is nothing to say.", "Write one text a line, or none at all.")
+
+    @property
+    def texts(self) -> list[str]:
+        """What is said first, in order and without blank texts."""
+        said = [self.say] if isinstance(self.say, str) else self.say or ()
+        return [text.strip() for text in said if text.strip()]
 
     @property
     def columns(self) -> list[str] | None:

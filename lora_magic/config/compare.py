@@ -44,7 +44,7 @@ class CompareConfig(Config):
         metavar="NAMES", rest=True, offers="measures",
     )  # fmt: skip
     embedder: str | None = option(
-        None, "sentence embedding model of the measure similarity: a folder, or an id in the Hub's cache",
+        None, "sentence embedding model, which adds the measure similarity: a folder, or an id in the Hub's cache",
         metavar="MODEL", offers="folder",
     )  # fmt: skip
     general: Any = option(

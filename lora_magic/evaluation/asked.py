@@ -82,8 +82,7 @@ def questions(config: CompareConfig, run: Adapter | None, variables: Mapping[str
         raise LoraError(f"{name or 'The list'} holds no prompt.", "Write one a line.")
     before = (Turn("system", system),) if system else ()
     asked = tuple(Asked(text, (*before, Turn("user", text))) for text in texts[:most])
-    counted = f"{_count(len(texts), most)} prompt{'' if len(texts) == 1 else 's'} of"
-    return Questions(asked, f"{counted} {name or 'your own'}")
+    return Questions(asked, f"{_count(len(texts), most, 'prompt')} of {name or 'your own'}")
 
 
 def _held_out(most: int, run: Adapter | None) -> Questions:
@@ -93,11 +92,13 @@ def _held_out(most: int, run: Adapter | None) -> Questions:
     if not rows:
         why = "only plain text, which is no prompt" if run.held_out else "no rows"
         raise LoraError(f"The run {run.name} held out {why}.", "Write prompts in %%lora_compare.")
-    return Questions(_from_examples(rows[:most]), f"{_count(len(rows), most)} held-out rows of {run.source}")
+    return Questions(_from_examples(rows[:most]), f"{_count(len(rows), most, 'held-out row')} of {run.source}")
 
 
-def _count(there: int, most: int) -> str:
-    return f"{most:,} of {there:,}" if most < there else f"{there:,}"
+def _count(there: int, most: int, what: str) -> str:
+    """Such as "2 of 60 held-out rows"."""
+    some = f"{most:,} of {there:,}" if most < there else f"{there:,}"
+    return f"{some} {what}{'' if there == 1 else 's'}"
 
 
 def _from_examples(rows: Sequence[Example]) -> tuple[Asked, ...]:
@@ -133,7 +134,10 @@ def _is_name(text: str, variables: Mapping[str, object]) -> bool:
     """Whether a text names a file, a variable or an embedded set rather than being a prompt."""
     if text in DATASETS or (text in variables and could_be_data(variables[text])):
         return True
-    return "\n" not in text and bool(kind(Path(text))) and (" " not in text or Path(text).expanduser().is_file())
+    if "\n" in text:
+        return False
+    path = Path(text).expanduser()
+    return (bool(kind(path)) and (" " not in text or path.is_file())) or ("/" in text and path.is_dir())
 
 
 def from_rows(source: Source, system: str | None, most: int) -> Questions:
@@ -147,19 +151,18 @@ def from_rows(source: Source, system: str | None, most: int) -> Questions:
     Raises:
         LoraError: no row holds a prompt.
     """
-    held_out = source.held_out is not None
+    what = "row" if source.held_out is None else "held-out row"
     rows: Any = source.held_out if source.held_out is not None else source.rows
-    name = f"held-out rows of {source.name}" if held_out else f"rows of {source.name}"
     first = list(islice(rows, most))
     bare = _without_answers(first, system) or _conversations(first, system)
     if bare:
-        return Questions(tuple(bare), f"{_count(len(rows), most)} {name}", source.notes)
+        return Questions(tuple(bare), f"{_count(len(rows), most, what)} of {source.name}", source.notes)
     found = examples(rows, system=system)
     usable = [row for row in islice(found, most) if not row.is_text]
     if not usable:
         raise LoraError(f"{source.name} holds only plain text, which is no prompt.", _columns_hint())
     notes = (*source.notes, *found.notes)
-    return Questions(_from_examples(usable), f"{_count(len(found), most)} {name}", notes)
+    return Questions(_from_examples(usable), f"{_count(len(found), most, what)} of {source.name}", notes)
 
 
 def _columns_hint() -> str:

@@ -16,7 +16,7 @@ from lora_magic.evaluation.answering import Prompts
 from lora_magic.evaluation.asked import Asked
 from lora_magic.evaluation.columns import BASE, Column, Prompting, columns, prompting
 from lora_magic.evaluation.compare import Scene, described
-from lora_magic.evaluation.lines import append_line
+from lora_magic.evaluation.lines import append_line, holds_line
 from lora_magic.results import Chat, ChatTurn
 
 Scenes = Callable[[], AbstractContextManager[Scene]]
@@ -89,7 +89,7 @@ class Conversation:
         return turn
 
     def keep(self, number: int, answer: str = NO_ANSWER) -> None:
-        """Add a turn, with all that was said before it, to the file of kept rows.
+        """Add a turn, with all that was said before it, to the file of kept rows; a row is there once.
 
         Args:
             number: the turn's, from 0; negative ones count from the last.
@@ -107,7 +107,9 @@ class Conversation:
             *contexts[answer or list(contexts)[-1]],
             *([Turn("assistant", turn.outputs[answer])] if answer else []),
         ]
-        append_line(self.chat.kept_in, {"messages": [{"role": one.role, "content": one.content} for one in turns]})
+        row = {"messages": [{"role": one.role, "content": one.content} for one in turns]}
+        if not holds_line(self.chat.kept_in, row):
+            append_line(self.chat.kept_in, row)
         turn.kept = True
 
     def _names(self, scene: Scene) -> list[str]:

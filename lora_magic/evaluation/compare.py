@@ -89,7 +89,7 @@ class _Work:
         self.scene, self.config, self.phases, self.show = scene, config, phases, show
         self.columns = columns(names, scene.adapters)
         self.run = scene.speaking(names)
-        check(config.wanted or ())
+        check(config.wanted or (), config.embedder or "")
         if any(column.wide for column in self.columns):
             check_wide(scene.base.facts)
         self.questions: Questions = questions(config, self.run, scene.variables)

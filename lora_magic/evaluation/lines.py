@@ -29,6 +29,24 @@ def append_line(path: Path, said: Mapping[str, Any]) -> None:
             if end:
                 file.seek(end - 1)
                 broken = file.read(1) != b"\n"
-            file.write(b"\n" * broken + json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            file.write(b"\n" * broken + _line(said) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def holds_line(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether `append_line` has added this very object already.
+
+    Args:
+        path: the file; none holds nothing.
+        said: plain values.
+
+    Raises:
+        LoraError: it cannot be read.
+    """
+    with disk_errors(path):
+        return path.exists() and _line(said) in path.read_bytes().split(b"\n")
+
+
+def _line(said: Mapping[str, Any]) -> bytes:
+    return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")

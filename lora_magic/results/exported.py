@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from lora_magic.errors import LoraError, nearest
 
 if TYPE_CHECKING:
     from lora_magic.results.comparison import Comparison, ComparisonRow
+    from lora_magic.results.votes import Vote
 
 OWN, LLM_COMPARATOR = "lora-magic", "llm-comparator"
 VERSION = 1
@@ -55,27 +56,51 @@ def _plain(value: Any) -> Any:
 
 
 def _llm_comparator(comparison: Comparison, columns: tuple[str, str] | None) -> dict[str, Any]:
+    """Both columns' answers, with the votes on them where they were voted on."""
     first, second = _two(comparison, columns)
-    fields = [{"name": "reference", "type": "text"}, {"name": "cut at the token limit", "type": "per_model_boolean"}]
+    votes = _votes(comparison, first, second)
+    criteria = sorted({criterion for vote in votes.values() for criterion in vote.scores})
+    fields = [
+        {"name": "reference", "type": "text"}, {"name": "cut at the token limit", "type": "per_model_boolean"},
+        *({"name": criterion, "type": "per_model_number"} for criterion in criteria),
+    ]  # fmt: skip
+    rows = [(row, votes.get(_content(row, (first, second)))) for row in comparison.rows]
     return {
         "metadata": {"source_path": f"{comparison.model}: {comparison.source}", "custom_fields_schema": fields},
         "models": [{"name": first}, {"name": second}],
-        "examples": [_example(row, first, second) for row in comparison.rows],
+        "examples": [_example(row, first, second, vote, criteria) for row, vote in rows],
     }
 
 
-def _example(row: ComparisonRow, first: str, second: str) -> dict[str, Any]:
-    """One row; its score, which is a judge's, stays empty."""
+def _votes(comparison: Comparison, first: str, second: str) -> dict[tuple[str, ...], Vote]:
+    """Votes by the row's content; none where they are on other columns."""
+    votes = comparison.votes
+    if votes is None or {first, second} != set(votes.columns):
+        return {}
+    return {_content(one.row, (first, second)): votes.cast[one.key] for one in votes.ballots if one.key in votes.cast}
+
+
+def _content(row: ComparisonRow, names: tuple[str, str]) -> tuple[str, ...]:
+    return (row.prompt, *(row.outputs.get(name, "") for name in names))
+
+
+def _example(row: ComparisonRow, first: str, second: str, vote: Vote | None, criteria: Sequence[str]) -> dict[str, Any]:
+    """One row; its score is above 0 where the first column was preferred, and empty without a vote."""
+    score = None if vote is None else float((vote.winner == first) - (vote.winner == second))
+    label = "" if vote is None else f"{vote.winner} preferred" if vote.winner else vote.verdict
+    rating = {"score": score, "rating_label": label, "is_flipped": vote is not None and vote.sides[0] != first}
+    scored = {name: [vote and vote.score(name, column) for column in (first, second)] for name in criteria}
     return {
         "input_text": row.prompt,
-        "tags": [],
+        "tags": [label] if label else [],
         "output_text_a": row.outputs.get(first, ""),
         "output_text_b": row.outputs.get(second, ""),
-        "score": None,
-        "individual_rater_scores": [],
+        "score": score,
+        "individual_rater_scores": [] if vote is None else [{**rating, "rationale": ""}],
         "custom_fields": {
             "reference": row.reference or "",
             "cut at the token limit": [first in row.cut, second in row.cut],
+            **scored,
         },
     }
 

@@ -11,7 +11,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping
+from contextlib import chdir
 from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 
 from lora_magic.config import CompareConfig, LoadConfig, TrainConfig
 from lora_magic.display.comparison import comparison_html
@@ -30,7 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--bits", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=48, help="every answer has this many, or ends before")
-    parser.add_argument("--repeats", type=int, default=5, help="the fastest counts")
+    parser.add_argument("--repeats", type=int, default=5, help="the middle one of the ratios counts")
     return parser.parse_args()
 
 
@@ -48,36 +52,49 @@ def _compare(session: Session, columns: tuple[str, ...], prompts: list[str], tok
     return session.compare(CompareConfig.of(given), Progress("comparing"))
 
 
-def _fastest(repeats: int, runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of each run at its fastest; the runs take turns, so that a busy machine slows all of them."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+def _turns(repeats: int, runs: Mapping[str, Callable[[], object]]) -> list[dict[str, float]]:
+    """Seconds of each run, turn by turn: a ratio within a turn is of runs that a busy machine slowed alike."""
+    turns = []
     for _ in range(repeats):
+        taken = {}
         for name, run in runs.items():
             began = time.perf_counter()
             run()
-            taken[name].append(time.perf_counter() - began)
-    return {name: min(seconds) for name, seconds in taken.items()}
+            taken[name] = time.perf_counter() - began
+        turns.append(taken)
+    return turns
+
+
+def _told(what: str, ratios: list[float], most: str) -> None:
+    print(f"{what:<45} {median(ratios):.2f} x ({min(ratios):.2f} to {max(ratios):.2f}; at most {most})")
 
 
 def main() -> None:
     """Measure, and print one figure a line."""
     options = _arguments()
+    if Path(options.model).exists():
+        options.model = str(Path(options.model).absolute())
+    with TemporaryDirectory() as folder, chdir(folder):
+        _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
     session = _session(options)
     _compare(session, COLUMNS, PROMPTS, options.tokens)
     runs = {name: partial(_compare, session, (name,), PROMPTS, options.tokens) for name in COLUMNS}
     runs["together"] = partial(_compare, session, COLUMNS, PROMPTS, options.tokens)
     runs["one row"] = partial(_compare, session, COLUMNS, PROMPTS[:1], options.tokens)
-    fastest = _fastest(options.repeats, runs)
-    together, one = fastest["together"], fastest["one row"]
-    alone = [fastest[name] for name in COLUMNS]
+    turns = _turns(options.repeats, runs)
     facts = session.base.facts
     print(f"{facts.model} at {facts.bits} bits on {facts.hardware.title}, {facts.backend}, {options.tokens} tokens")
-    count = len(COLUMNS)
-    print(f"{count} columns x {ROWS} rows together  {together:.2f} s")
-    print(f"each alone, added up          {sum(alone):.2f} s: together is {together / sum(alone):.2f} x (at most 1.1)")
-    print(
-        f"{count} columns x 1 row            {one:.2f} s: {ROWS} rows are {together / one:.2f} x (at most 3 on a card)"
-    )
+    for name in runs:
+        seconds = [turn[name] for turn in turns]
+        rows = 1 if name == "one row" else ROWS
+        columns = 1 if name in COLUMNS else len(COLUMNS)
+        print(f"{name:<9} {columns} columns x {rows:>2} rows {median(seconds):7.2f} s")
+    together = [turn["together"] / sum(turn[name] for name in COLUMNS) for turn in turns]
+    _told("all columns against the sum of each alone:", together, "1.1")
+    _told(f"{ROWS} rows against one:", [turn["together"] / turn["one row"] for turn in turns], "3 on a card")
     for words in (40, 200, 400):
         made = comparison(200, words, COLUMNS)
         began = time.perf_counter()

@@ -52,7 +52,7 @@ def test_a_notebook_without_badge_or_install_cell_is_given_both(tmp_path: Path) 
     assert rest.source == "1 + 1"
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", (*TEMPLATES, "studio.ipynb"))
 def test_a_template_is_a_short_story_that_installs_loads_and_begins(name: str) -> None:
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     assert len(notebook.cells) <= 12

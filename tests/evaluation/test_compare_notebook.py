@@ -52,6 +52,12 @@ def test_the_notebook_tells_what_changed(executed: tuple[nbformat.NotebookNode, 
     four = shown(notebook, "compare-four")
     assert "base · base+system · base+3-shot · json" in four
     assert "base+system with the system text" in four and "base+3-shot after training rows" in four
+    talked = shown(notebook, "compare-chat")
+    assert "chat with base, json" in talked
+    assert "2 rows of kept.jsonl" in shown(notebook, "compare-kept")
+    kept = [json.loads(line)["messages"] for line in (folder / "kept.jsonl").read_text().splitlines()]
+    assert [[one["role"] for one in row] for row in kept] == [["user", "assistant"], ["user", "assistant", "user"]]
+    assert "0 of 12 votes" in shown(notebook, "compare-blind")
     assert "48 general prompts: base right on" in shown(notebook, "compare-general")
     said = next(one for one in notebook.cells if one.id == "compare-values").outputs[0].text
     assert "Valid JSON: 0.00 -> " in said and "rows" in said

@@ -93,6 +93,10 @@ def test_files_and_variables_of_rows_bring_their_references() -> None:
     assert said(asked("kept", variables=held)) == said(asked("frame", variables=held)) == expected
     assert said(asked("texts", variables=held)) == [("A?", None), ("B?", None)]
     assert asked("rows.csv", rows=1).source == "1 of 2 rows of rows.csv"
+    Path("folder").mkdir()
+    Path("folder/one.jsonl").write_text(json.dumps(ROWS[0]))
+    assert asked("folder/").source.startswith("1 row of folder")
+    assert asked("folder").source == "1 prompt of your own", "a word is a prompt"
 
 
 def test_rows_without_answers_are_prompts_too() -> None:

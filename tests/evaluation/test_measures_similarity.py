@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from lora_magic.config import CompareConfig
+from lora_magic.display.progress import Progress
 from lora_magic.errors import LoraError
 from lora_magic.evaluation.measures import Scored, measure
+from lora_magic.results import Comparison
+from tests.session.test_session import loaded
 
 library: Any = pytest.importorskip("sentence_transformers", reason="pip install sentence-transformers")
 WORDS = "[PAD] [UNK] [CLS] [SEP] the cat sat on a mat dog ran far away".split()
@@ -94,3 +98,28 @@ def test_a_model_with_parts_that_may_run_code_is_refused(kind: str, tmp_path: Pa
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(LoraError, match="is not a sentence embedding model of Transformer"):
         measure(rows(["x"]), ["base"], baseline="base", wanted=["similarity"], embedder=str(tmp_path))
+
+
+def test_the_comparison_takes_a_folder_by_name(
+    model: Path, cache: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = loaded(tiny_folder, bits=32)
+    asked = [{"question": "Where is the cat?", "answer": f"the cat sat on a mat {word}"} for word in WORDS[4:]]
+
+    def compared(**options: Any) -> Comparison:
+        settings = {"prompts": asked, "adapters": "base", "max_new_tokens": 4, "measures": "similarity"} | options
+        return session.compare(CompareConfig.of(settings), Progress("comparing"), {})
+
+    told = compared(embedder=str(model)).measures
+    assert told is not None
+    (found,) = told.measures
+    assert found.name == "similarity" and found.values["base"].rows == len(asked) and model.name in found.note
+    without = compared().measures
+    assert without is not None and without.measures == ()
+    assert "no sentence embedding model is in the Hub's cache" in without.notes[0]
+    chosen = compared(embedder=str(model), measures=None).measures
+    assert chosen is not None and "similarity" in [one.name for one in chosen.measures], "naming a model asks for it"
+    monkeypatch.setattr(type(session.base), "generate", None)
+    with pytest.raises(LoraError, match="is not a sentence embedding model"):
+        compared(embedder=str(tiny_folder), measures=None)

@@ -75,8 +75,16 @@ def test_the_baseline_is_the_best_where_all_others_are_worse() -> None:
 def test_too_few_rows_have_no_interval_no_mark_and_say_so() -> None:
     result = labelled("base", "tuned", rows=8)
     view = words(measures_html(result))
-    assert "8 rows cannot tell" in view and "nan" not in view and "▲ the best" in view
-    assert re.findall(r"\d+% [▲▼]", view) == []
+    assert "8 rows cannot tell" in view and "nan" not in view
+    assert "There are too few rows for intervals." in view and not set("▲▼") & set(view)
+
+
+def test_one_column_alone_has_no_verdict() -> None:
+    result = labelled("base", "tuned", rows=24)
+    alone = [replace(one, values={"base": one.values["base"]}, differences={}) for one in result.measures]
+    result = replace(result, measures=tuple(alone))
+    for view in (words(measures_html(result)), " ".join(measures_text(result, 100))):
+        assert "erdict" not in view and "95% intervals" in view and not set("▲▼") & set(view)
 
 
 @pytest.mark.parametrize(

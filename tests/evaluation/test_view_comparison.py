@@ -119,6 +119,7 @@ def test_what_was_forgotten_is_a_line_an_adapter_with_an_interval() -> None:
     [
         (forgotten(31), "mine still right on 31 of those (none lost)"),
         (forgotten(4, 5), "mine still right on 4 of those (−1): 5 rows cannot tell"),
+        (forgotten(30), "mine still right on 30 of those (−1): no difference to be seen on 31 rows (−"),
         (forgotten(0, 0), "base right on 0 of 40, so nothing can be told"),
     ],
 )

@@ -280,6 +280,30 @@ def test_the_result_shows_the_vote_in_place_of_the_answers(tmp_path: Path) -> No
     assert json.loads(blind.to_json())["votes"]["tally"]["wins"] == {"base": 0, "mine": 1}
 
 
+def test_llm_comparator_gets_the_votes_as_scores(tmp_path: Path) -> None:
+    made = comparison(5)
+    poll = Poll(made, tmp_path / "votes.jsonl", ("style",))
+    prefer(poll, "mine")
+    ballot = poll.current
+    assert ballot is not None
+    poll.cast(TIE, {"style": (4, 2)})
+    prefer(poll, "base")
+    poll.cast(BOTH_BAD)
+    voted = Comparison(made.model, made.adapters, made.rows, made.source, votes=poll.votes)
+    found = json.loads(voted.to_json(format="llm-comparator"))
+    assert [model["name"] for model in found["models"]] == ["mine", "base"]
+    examples = found["examples"]
+    assert [one["score"] for one in examples] == [1.0, 0.0, -1.0, 0.0, None], "above 0 is for the first model"
+    assert [one["tags"] for one in examples] == [["mine preferred"], ["tie"], ["base preferred"], ["both bad"], []]
+    for one, listed in zip(examples, poll.votes.ballots, strict=False):
+        ratings = [(rating["score"], rating["is_flipped"]) for rating in one["individual_rater_scores"]]
+        assert ratings == ([] if one["score"] is None else [(one["score"], listed.sides[0] != "mine")])
+    style = {ballot.sides[0]: 4, ballot.sides[1]: 2}
+    assert [one["custom_fields"]["style"] for one in examples][1:3] == [[style["mine"], style["base"]], [None, None]]
+    turned = json.loads(voted.to_json(format="llm-comparator", columns=("base", "mine")))
+    assert [one["score"] for one in turned["examples"]] == [-1.0, 0.0, 1.0, 0.0, None]
+
+
 def test_voting_by_typing(tmp_path: Path) -> None:
     poll = Poll(comparison(4), tmp_path / "votes.jsonl", ("style",))
     typed = iter(["a", "4 2", "huh", "u", "t", "", "x", "9 9", "1 1", "q"])

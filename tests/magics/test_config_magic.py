@@ -4,7 +4,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from lora_magic.config import CompareConfig, DataConfig, LoadConfig, PlanConfig, TrainConfig
+from lora_magic.config import ChatConfig, CompareConfig, DataConfig, LoadConfig, PlanConfig, TrainConfig
 
 
 def test_a_default_holds_until_an_option_is_given(shell: InteractiveShell) -> None:
@@ -21,6 +21,8 @@ def test_each_magic_has_its_own_and_what_data_and_training_share_is_set_once(she
     shell.run_cell("%config LoraMagic.train_max_length = 77")
     assert LoadConfig.of({"model": "m"}).bits == 16
     assert CompareConfig.of({}).seed == 5 and TrainConfig.of({"data": "x"}).seed == 0
+    shell.run_cell("%config LoraMagic.chat_temperature = 0.7")
+    assert ChatConfig.of({}).temperature == 0.7 and CompareConfig.of({}).temperature == 0
     assert TrainConfig.of({"data": "x"}).max_length == DataConfig.of({"data": "x"}).max_length == 77
     assert PlanConfig.of({"model": "m"}).max_length == 77 and PlanConfig.of({"model": "m"}).bits == 16
 
@@ -57,7 +59,9 @@ def test_config_lists_them_with_help_and_the_magics_help_says_what_was_set(
 
 def test_what_is_asked_each_time_has_no_default(shell: InteractiveShell) -> None:
     found = next(c for c in shell.configurables if type(c).__name__ == "LoraMagic")
-    assert not {"load_trust_remote_code", "merge_overwrite", "train_data", "train_from_run"} & set(found.trait_names())
+    assert not {"load_trust_remote_code", "merge_overwrite", "train_data", "train_from_run", "chat_say"} & set(
+        found.trait_names()
+    )
 
 
 def test_ipythons_configuration_file_counts_and_unloading_takes_all_back() -> None:

@@ -12,7 +12,7 @@ from lora_magic.errors import LoraError, nearest
 from lora_magic.evaluation.intervals import Bootstrap
 from lora_magic.evaluation.measures import fields, labels, likelihood, overlap, style
 from lora_magic.evaluation.measures.kinds import CHOSEN, kind
-from lora_magic.evaluation.measures.similarity import similarity
+from lora_magic.evaluation.measures.similarity import named_model, similarity
 from lora_magic.evaluation.measures.table import TITLES, Asked, LeftOut, Scored, counted
 from lora_magic.results.measures import Measure, Measures
 
@@ -20,6 +20,7 @@ __all__ = ["MEASURES", "Scored", "check", "measure"]
 
 MEASURES: tuple[str, ...] = tuple(TITLES)
 """Every measure by name, in the order to show them."""
+SIMILARITY = "similarity"
 
 _MADE: Mapping[str, Callable[[Asked], Measure | list[Measure]]] = {
     "label-accuracy": labels.accuracy,
@@ -33,7 +34,7 @@ _MADE: Mapping[str, Callable[[Asked], Measure | list[Measure]]] = {
     "rouge-2": overlap.rouge_2,
     "rouge-l": overlap.rouge_l,
     "bleu": overlap.bleu,
-    "similarity": similarity,
+    SIMILARITY: similarity,
     "held-out-loss": likelihood.loss,
     "perplexity": likelihood.perplexity,
     "length": style.length,
@@ -42,24 +43,30 @@ _MADE: Mapping[str, Callable[[Asked], Measure | list[Measure]]] = {
     "abstention": style.abstention,
 }
 # What a measure imports, and the package that brings it.
-_NEEDS = {"bleu": ("sacrebleu", "sacrebleu"), "similarity": ("sentence_transformers", "sentence-transformers")}
+_NEEDS = {"bleu": ("sacrebleu", "sacrebleu"), SIMILARITY: ("sentence_transformers", "sentence-transformers")}
 _MANY_VERDICTS = 10
 _FAULTS = frozenset(("repetition", "parroting", "abstention"))
 
 
-def check(wanted: Iterable[str]) -> None:
-    """Refuses measures that do not exist or whose library is missing; before answers are made is the time to ask.
+def check(wanted: Iterable[str], embedder: str = "") -> None:
+    """Refuses what cannot be measured; before answers are made is the time to ask.
+
+    Args:
+        wanted: measures by name; one that does not exist or whose library is missing is refused.
+        embedder: the model of "similarity" by name; "" for none. One that is not here is refused.
 
     Raises:
         LoraError: with the pip command, or the nearest name.
     """
-    for name in wanted:
+    for name in (*wanted, *([SIMILARITY] if embedder else [])):
         if name not in TITLES:
             near = nearest(name, MEASURES)
             raise LoraError(f'There is no measure "{name}".', near or f"There are {', '.join(MEASURES)}.")
         module, package = _NEEDS.get(name, ("", ""))
         if module and find_spec(module) is None:
             raise LoraError(f'The measure "{name}" needs {package}, which is not installed.', f"pip install {package}")
+    if embedder:
+        named_model(embedder)
 
 
 def measure(
@@ -84,13 +91,14 @@ def measure(
         training: answers of the training rows, for "parroting".
         losses: by column, a row's summed nats over its trained tokens, and how many those are.
         label_losses: by column, a row's nats of each label as the whole answer, for "auc".
-        embedder: id or folder of a sentence embedding model, for "similarity"; "" takes one from the Hub's cache.
+        embedder: id or folder of a sentence embedding model, which chooses "similarity" too; "" takes one from the
+            Hub's cache.
         seed: of the intervals' draws.
 
     Raises:
         LoraError: a wanted measure does not exist, or its library or model is not here.
     """
-    check(wanted or ())
+    check(wanted or (), embedder)
     whole = [place for place, row in enumerate(rows) if all(column in row.outputs for column in columns)]
     asked = Asked(
         [rows[place] for place in whole],
@@ -103,7 +111,8 @@ def measure(
         embedder,
     )
     found = kind([row.reference or "" for row in asked.referenced])
-    names = CHOSEN[found.name] if wanted is None else [name for name in MEASURES if name in wanted]
+    chosen = (*CHOSEN[found.name], *([SIMILARITY] if embedder else [])) if wanted is None else wanted
+    names = [name for name in MEASURES if name in chosen]
     made, notes = _made(asked, names)
     if wanted is None:
         made, none = _without_none(made)

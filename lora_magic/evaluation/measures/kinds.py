@@ -48,7 +48,8 @@ def kind(references: Sequence[str]) -> Kind:
         return Kind("none", "There are no reference answers.")
     objects = sum(parsed(text) is not None for text in references)
     if objects >= _MOST * len(references):
-        return Kind("json", f"{objects:,} of {counted(len(references), 'reference')} are JSON objects.")
+        found = "is a JSON object" if len(references) == 1 else "are JSON objects"
+        return Kind("json", f"{objects:,} of {counted(len(references), 'reference')} {found}.")
     lengths = sorted(len(words(text)) for text in references)
     labels = {label(text) for text in references}
     few = len(labels) <= MOST_LABELS and len(references) >= ROWS_A_LABEL * len(labels)
@@ -56,7 +57,8 @@ def kind(references: Sequence[str]) -> Kind:
         return Kind("labels", f"{counted(len(references), 'reference')} hold {counted(len(labels), 'short answer')}.")
     short = sum(length <= LONGEST_SHORT for length in lengths)
     if short >= _MOST * len(references):
-        said = f"{short:,} of {counted(len(references), 'reference')} have at most {LONGEST_SHORT} words."
+        verb = "has" if len(references) == 1 else "have"
+        said = f"{short:,} of {counted(len(references), 'reference')} {verb} at most {LONGEST_SHORT} words."
         return Kind("short", said)
     middle = lengths[len(lengths) // 2]
     return Kind("long", f"Half of the {counted(len(references), 'reference')} have {middle:,} words or more.")

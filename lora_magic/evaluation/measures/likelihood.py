@@ -35,7 +35,8 @@ def _known(asked: Asked) -> tuple[Mapping[str, tuple[Floats, Floats]], str]:
     if not known.any():
         raise LeftOut("no row has a finite loss")
     lost = int((~known).sum())
-    note = f" {counted(lost, 'row')} without a trained token or with no finite loss are left out." if lost else ""
+    verb = "is" if lost == 1 else "are"
+    note = f" {counted(lost, 'row')} without a trained token or with no finite loss {verb} left out." if lost else ""
     return {column: (pair[known, 0], pair[known, 1]) for column, pair in pairs.items()}, note
 
 

@@ -49,14 +49,19 @@ def similarity(asked: Asked) -> Measure:
 def _folder(named: str) -> Path:
     """Where the model is: the named one, or the smallest in the Hub's cache."""
     if named:
-        return _named(named)
+        return named_model(named)
     found = sorted(filter(_usable, _cached("*")), key=_size)
     if not found:
         raise LeftOut(f"no sentence embedding model is in the Hub's cache (hf download {_EXAMPLE})")
     return found[0]
 
 
-def _named(name: str) -> Path:
+def named_model(name: str) -> Path:
+    """Where the model of this name is: a folder, or an id in the Hub's cache; nothing is downloaded.
+
+    Raises:
+        LoraError: it is not here, or is none that is used.
+    """
     here = Path(name).expanduser()
     found = [here] if here.is_dir() else _cached(name.replace("/", "--"))
     if not found:
