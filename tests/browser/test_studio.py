@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.conftest import NOTEBOOKS, Open
 from tests.browser.lab import Server
@@ -55,6 +54,8 @@ class Studio:
 
     def is_done(self, step: str) -> None:
         """Wait for the mark at a step; what the panel says instead is the failure's message."""
+        from playwright.sync_api import Error as PlaywrightError
+
         try:
             self.panel.get_by_role("button", name=f"✓ {step}").wait_for()
         except PlaywrightError:
