@@ -55,8 +55,12 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
     def run(self, code: str, when: str = "", then: Callable[[], None] | None = None) -> Seen:
-        """Run a cell to its end; when an output first matches the pattern `when`, call `then`."""
-        sent = self.client.execute(code, store_history=True)
+        """Run a cell to its end; when an output first matches the pattern `when`, call `then`.
+
+        A cell that fails aborts what is queued behind it, for a moment longer than until its reply arrives: the next
+        cell of a test would now and then be aborted too, so none of them asks for that.
+        """
+        sent = self.client.execute(code, store_history=True, stop_on_error=False)
         seen = Seen()
         while True:
             message = self.client.get_iopub_msg(timeout=PATIENCE)
