@@ -15,6 +15,7 @@ from lora_magic.errors import LoraError
 from lora_magic.evaluation.chat import NO_ANSWER, Conversation
 from lora_magic.forms.layout import primary
 from lora_magic.forms.place import Place, complaint, said
+from lora_magic.forms.turns import interruptible, on_main_thread, when_pressed
 from lora_magic.interrupts import said as stopped
 from lora_magic.results import Chat
 from lora_magic.session import Session
@@ -95,7 +96,7 @@ class ChatForm:
             widgets.Box([self.system, self.temperature, self.longest], layout=row),
             self.message,
         ])  # fmt: skip
-        self.send.on_click(lambda _: self._say(self.box.value))
+        when_pressed(self.send, lambda: self._say(self.box.value))
         self.keep.on_click(lambda _: self._guarded(self._keep))
         self.box.on_msg(self._told)
         self.box.observe(self._text_came, "value")
@@ -164,10 +165,13 @@ class ChatForm:
         if text.strip():
             self.box.value = ""
             self.send.disabled = True
-            try:
-                self._guarded(partial(self._answered, text))
-            finally:
-                self.send.disabled = False
+            on_main_thread(partial(self._said, text))
+
+    def _said(self, text: str) -> None:
+        try:
+            self._guarded(partial(self._answered, text))
+        finally:
+            self.send.disabled = False
 
     def _answered(self, text: str) -> None:
         names = [name for name, one in self.columns.items() if one.value]
@@ -204,7 +208,8 @@ class ChatForm:
         """Act, draw, and say what is wrong where it cannot be done: nobody reads a callback's traceback."""
         self.message.value = ""
         try:
-            act()
+            with interruptible():
+                act()
         except KeyboardInterrupt:
             self.message.value = said("Stopped.")
         except Exception as error:  # noqa: BLE001

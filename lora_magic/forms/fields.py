@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,7 +37,9 @@ def _hints(config_class: Any) -> dict[str, Any]:
 class Field:
     """An input made from a config's field.
 
-    Everything is typed as text, since only the config knows what is a number and says so in its own words.
+    Everything is typed as text, since only the config knows what is a number and says so in its own words. It counts
+    when the field is left or Enter is pressed: of letters that are sent as they are typed, the last ones can reach the
+    kernel after a press of a button that followed them.
 
     Args:
         config_class: whose field it is.
@@ -56,7 +59,7 @@ class Field:
         self._meta: Any = config_class.__dataclass_fields__[name]
         owner: Any = config_class
         self._is_flag = _hints(owner)[name] is bool
-        self._changed, self._setting = changed, False
+        self._changed, self._setting = changed, 0
         self._found: tuple[str, ...] = ()
         self.control = self._made(widgets)
         self._switch = self._switched(widgets)
@@ -79,7 +82,7 @@ class Field:
         if meta["bare"] is not None:
             named["description"] = meta["metavar"].lower()
         kind = widgets.Combobox if meta["offers"] else widgets.Text
-        return kind(**named, style=style, layout=_BELOW)
+        return kind(**named, continuous_update=False, style=style, layout=_BELOW)
 
     def _switched(self, widgets: Any) -> Any:
         """A box to tick where the option may stand by itself."""
@@ -90,7 +93,7 @@ class Field:
         return switch
 
     def _observed(self, change: Any) -> None:
-        if self._setting:
+        if self._setting == threading.get_ident():
             return
         if self._switch is not None and change["owner"] is self.control and self.control.value:
             self._put(self._switch, True)
@@ -119,12 +122,12 @@ class Field:
             self._put(self.control, _written(value))
 
     def _put(self, widget: Any, value: Any) -> None:
-        self._setting = True
+        self._setting = threading.get_ident()
         try:
             if widget.value != value:
                 widget.value = value
         finally:
-            self._setting = False
+            self._setting = 0
 
     def base(self, value: Any) -> None:
         """Say what an empty field stands for.

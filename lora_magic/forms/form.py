@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,10 +17,11 @@ from lora_magic.forms.job import Job, Ran
 from lora_magic.forms.layout import LAYOUTS, primary
 from lora_magic.forms.place import complaint, said, widget_bundle
 from lora_magic.forms.stage import Stage, bundle_of
-from lora_magic.forms.turns import Later, interruptible, on_main_thread
+from lora_magic.forms.turns import SETTLING, Later, interruptible, on_main_thread, when_pressed
 
 STOP = "Running. To stop it, interrupt the kernel: the stop button above, or the menu's Interrupt."
 STOPPED = "stopped"
+TOO_LATE = "What was typed last came after Run was pressed: this run does not have it."
 _ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "auto"}
 _COLUMNS = "repeat(auto-fill, minmax(min(100%, 260px), 1fr))"
 _GRID = {"grid_template_columns": _COLUMNS, "grid_gap": "6px 12px", "width": "auto"}
@@ -63,8 +65,10 @@ class Form:
         self._job, self._stage, self._surface = job, stage, surface or CellOutput()
         self._preview, self._heard, self.running = preview, heard or (lambda _: None), False
         self._recent: list[str] = []
+        self._missed, self._turn = False, threading.RLock()
         self._suggested: frozenset[str] = frozenset()
         self._looks = Later(self._look)
+        self._settles = Later(self._settle, SETTLING, at=lambda act: act())
         placed = LAYOUTS[job.name].placed(job.config_class, job.left_out)
         order = [name for names in placed.values() for name in names]
         self.fields = {name: Field(job.config_class, name, self._changed) for name in order}
@@ -78,7 +82,7 @@ class Form:
         self._folded = {topic: self._folded_box(topic, names) for topic, names in placed.items() if topic}
         self.shown_line, self.message, self.preview = (widgets.HTML(layout={"width": "auto"}) for _ in range(3))
         self.run = widgets.Button(description="Run", **primary(), layout={"width": "auto"})
-        self.run.on_click(lambda _: self._pressed())
+        when_pressed(self.run, self._pressed)
         self.widget = widgets.VBox(
             [
                 first,
@@ -148,15 +152,26 @@ class Form:
             field.offer(self._job.offered(name))
 
     def _changed(self, name: str) -> None:
-        if self.running:
-            return
         self._recent = [*(one for one in self._recent if one != name), name]
         self._suggested -= {name}
-        self.message.value = ""
-        self._refresh()
+        if self.running:
+            self._missed = True
+            self.message.value = said(f"{TOO_LATE} {STOP}")
+        else:
+            self._settles()
+
+    def _settle(self) -> None:
+        if not self.running:
+            self.message.value = ""
+            self._refresh()
 
     def _refresh(self, pressed: bool = False) -> None:
         """Line, marks and what is left alone, for what stands in the fields."""
+        with self._turn:
+            self._show_choices(pressed)
+        self._looks()
+
+    def _show_choices(self, pressed: bool) -> None:
         values = {name: field.value for name, field in self.fields.items()}
         self.choices = choices = choose(self._job, values, self._recent)
         for name, field in self.fields.items():
@@ -173,7 +188,6 @@ class Form:
         )
         if (error := choices.wrong.get("")) is not None:
             self.message.value = complaint(error)
-        self._looks()
 
     def _is_typed(self, name: str) -> bool:
         """Whether the user is at this field: what is typed there stays as it is."""
@@ -194,6 +208,7 @@ class Form:
         """Run the line, unless something is wrong."""
         if self.running:
             return
+        self._settles.cancel()
         self._refresh(pressed=True)
         if self.choices.wrong:
             error = next(iter(self.choices.wrong.values()))
@@ -202,6 +217,7 @@ class Form:
                     self.topics[topic].value = True
             self.message.value = complaint(LoraError(f"Nothing ran: {error.problem}", error.remedy))
             return
+        self._missed = False
         self._lock(True)
         written = self.choices.line
         on_main_thread(lambda: self._run(written))
@@ -228,8 +244,10 @@ class Form:
             shown = STOPPED if getattr(result, "interrupted", False) else state
             self._stage.end(shown)
             self._lock(False)
-            self.message.value = said(shown)
+            self.message.value = said(f"{shown} · {TOO_LATE}" if self._missed else shown)
             self._offer()
+            if self._missed:
+                self._refresh()
         self._heard(Ran(written, state, given, result, ended))
 
     def _complain(self, error: Exception) -> None:

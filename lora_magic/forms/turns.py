@@ -37,16 +37,45 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+SETTLING = 0.25
+"""Seconds from a change to what it moves on the page, and from a press to what it starts.
+
+A button that is pressed while the page moves stays below the pointer, and what was typed before the press has come.
+"""
+
+
+def when_pressed(button: Any, act: Callable[[], None]) -> None:
+    """Call `act` after a button's press, with all that was typed before.
+
+    Kernels with subshells hear of some widgets on one thread and of others on another, so that a press can be heard
+    before the text that it is about.
+
+    Args:
+        button: an ipywidgets Button.
+        act: what the press means; on whichever thread hears of it.
+    """
+    later = Later(act, SETTLING, at=lambda acts: acts())
+    button.on_click(lambda _: later() if _has_subshells() else act())
+
+
+def _has_subshells() -> bool:
+    kernel = getattr(shell(), "kernel", None)
+    return "kernel subshells" in getattr(kernel, "kernel_info", {}).get("supported_features", ())
+
+
 class Later:
     """Something to do once things have been quiet for a while.
 
     Args:
         act: what.
         seconds: how long; at once where no event loop runs.
+        at: calls it, on the main thread unless given.
     """
 
-    def __init__(self, act: Callable[[], None], seconds: float = 0.7) -> None:
-        self._act, self._seconds = act, seconds
+    def __init__(
+        self, act: Callable[[], None], seconds: float = 0.7, at: Callable[[Callable[[], None]], None] = on_main_thread
+    ) -> None:
+        self._act, self._seconds, self._at = act, seconds, at
         self._waiting: asyncio.TimerHandle | None = None
 
     def __call__(self) -> None:
@@ -58,7 +87,7 @@ class Later:
             return
         if self._waiting is not None:
             self._waiting.cancel()
-        self._waiting = loop.call_later(self._seconds, on_main_thread, self._act)
+        self._waiting = loop.call_later(self._seconds, self._at, self._act)
 
     def cancel(self) -> None:
         """Do nothing after all."""

@@ -55,6 +55,11 @@ class Studio:
             self.panel.get_by_role("button", name=topic).click()
         field.fill(text)
 
+    def taken(self, text: str) -> None:
+        """Press Enter in a field, and wait until the panel says what comes of it."""
+        self.page.page.keyboard.press("Enter")
+        self.shows(text)
+
     def run(self) -> None:
         """Press Run of the open step."""
         self.panel.get_by_role("button", name="Run", exact=True).click()
@@ -90,7 +95,6 @@ def by_keyboard(studio: Studio) -> None:
     field.focus()
     keys.press("Control+a")
     keys.type("demo")
-    studio.shows("%lora_load demo")
     _walk(studio.page, "Run")
     keys.press("Enter")
     studio.is_done("1 Model")
@@ -108,14 +112,13 @@ def _walk(page: NotebookPage, words: str) -> None:
 def trained(studio: Studio) -> None:
     """A run that is stopped, which keeps its adapter and its step open, and one to its end."""
     studio.fill("name", "json", "Name and start")
+    studio.taken("%lora_train json")
     studio.fill("max-steps", "100000", "Batch and length")
-    studio.shows("--max-steps 100000")
     studio.run()
     studio.page.page.locator(CELLS).nth(PANEL).get_by_text("step 2").first.wait_for()
     studio.page.stop()
     studio.shows("json: stopped at step")
     studio.fill("max-steps", "3")
-    studio.shows("--max-steps 3")
     studio.run()
     studio.shows("json: 3 steps")
 
@@ -141,8 +144,8 @@ def test_from_nothing_to_a_merged_model_by_forms_alone(open_there: Open, server:
     page.screenshot(f"studio-{look}-train-light-1400")
     trained(studio)
     studio.fill("rows", "2")
+    studio.taken("--rows 2")
     studio.fill("max-new-tokens", "8", "Answers")
-    studio.shows("--rows 2 --max-new-tokens 8")
     studio.run()
     studio.is_done("5 Compare")
     studio.shows("%lora_merge json out/json-merged")

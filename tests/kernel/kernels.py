@@ -90,6 +90,16 @@ class Kernel:
         reply = self._reply(self.client.inspect(code, cursor))
         return str(reply["data"].get("text/plain", ""))
 
+    def info(self) -> dict[str, Any]:
+        """What the kernel says of itself."""
+        return self._reply(self.client.kernel_info())
+
+    def subshell(self) -> str:
+        """A new subshell, as a front end makes it for all its widgets."""
+        client = self.client
+        client.control_channel.send(client.session.msg("create_subshell_request"))
+        return str(client.get_control_msg(timeout=PATIENCE)["content"]["subshell_id"])
+
     def interrupt(self) -> None:
         """What the stop button does."""
         self.manager.interrupt_kernel()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ from tests.models import rows
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
+def has_subshells(kernel: Kernel) -> bool:
+    """Whether the kernel hears of widgets on more threads than one."""
+    return "kernel subshells" in kernel.info().get("supported_features", ())
+
+
 class Page:
     """What a front end knows of a kernel's widgets, and what it sends."""
 
@@ -23,6 +30,7 @@ class Page:
         self.states: dict[str, dict[str, Any]] = {}
         self.displays: dict[str, dict[str, Any]] = {}
         self.stray: list[dict[str, Any]] = []
+        self.subshell = kernel.subshell() if has_subshells(kernel) else None
 
     def open(self, line: str) -> Seen:
         """Run the cell that opens a form."""
@@ -49,11 +57,13 @@ class Page:
     def state(self, description: str) -> dict[str, Any]:
         return self.states[self.widget(description)]
 
-    def send(self, widget: str, data: dict[str, Any], until: Callable[[], bool]) -> None:
-        """Send what the page would, and listen until the condition holds."""
+    def send(self, widget: str, data: dict[str, Any]) -> None:
+        """Send what the page would, to the subshell of all its widgets where the kernel has such."""
         client = self.kernel.client
-        client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": widget, "data": data}))
-        self.listen(until)
+        message = client.session.msg("comm_msg", {"comm_id": widget, "data": data})
+        if self.subshell is not None:
+            message["header"]["subshell_id"] = self.subshell
+        client.shell_channel.send(message)
 
     def listen(self, until: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE
@@ -61,15 +71,17 @@ class Page:
             assert time.monotonic() < end, self.displays
             self._take(self.kernel.client.get_iopub_msg(timeout=PATIENCE))
 
-    def put(self, description: str, value: Any, until: Callable[[], bool]) -> None:
+    def put(self, description: str, value: Any, until: Callable[[], bool] = lambda: True) -> None:
         """Type into a field."""
         widget = self.widget(description)
         self.states[widget]["value"] = value
-        self.send(widget, {"method": "update", "state": {"value": value}, "buffer_paths": []}, until)
+        self.send(widget, {"method": "update", "state": {"value": value}, "buffer_paths": []})
+        self.listen(until)
 
-    def press(self, until: Callable[[], bool]) -> None:
-        """Press Run."""
-        self.send(self.widget("Run"), {"method": "custom", "content": {"event": "click"}}, until)
+    def press(self, until: Callable[[], bool], button: str = "Run") -> None:
+        """Press a button."""
+        self.send(self.widget(button), {"method": "custom", "content": {"event": "click"}})
+        self.listen(until)
 
     def said(self, text: str) -> bool:
         """Whether some widget shows a text."""
@@ -140,6 +152,22 @@ def test_what_fails_is_said_below_the_form(kernel: Kernel) -> None:
     assert page.shown("largest logit difference")
 
 
+def test_what_is_typed_just_before_a_press_counts(kernel: Kernel) -> None:
+    page = Page(kernel)
+    page.open("%lora_load")
+    for name in ("./one", "./two", "./three", "./four", "./five"):
+        page.put("model", name)
+        page.press(partial(ended_with, page, f'"{name}" does not exist'))
+        page.put("max-length", "many")
+        page.press(partial(page.said, "Nothing ran: max-length"))
+        page.put("max-length", "512", partial(page.said, f"{name} --max-length 512"))
+
+
+def ended_with(page: Page, text: str) -> bool:
+    """Whether a run has failed with these words."""
+    return page.said(">failed<") and page.shown(html.escape(text))
+
+
 def test_compare_works_bare_once_there_is_an_adapter(kernel: Kernel) -> None:
     seen = kernel.run("%lora_compare")
     assert seen.status == "ok" and not any(WIDGET_VIEW in shown for shown in seen.displays.values())
@@ -149,7 +177,19 @@ def test_compare_works_bare_once_there_is_an_adapter(kernel: Kernel) -> None:
     votes = [shown for shown in page.displays.values() if WIDGET_VIEW in shown]
     assert len(votes) == 2 and page.shown("0 of ")
     before = dict(page.displays)
-    click = {"method": "custom", "content": {"event": "click"}}
-    page.send(page.widget("Reveal now"), click, lambda: sum(WIDGET_VIEW in d for d in page.displays.values()) == 1)
+    page.press(lambda: sum(WIDGET_VIEW in d for d in page.displays.values()) == 1, "Reveal now")
     changed = [data for name, data in page.displays.items() if data != before[name] and data.get("text/html")]
     assert len(changed) == 1 and "%lora_compare --rows 2" in changed[0]["text/html"]
+
+
+def test_stop_reaches_every_answer_of_a_chat(kernel: Kernel) -> None:
+    page = Page(kernel)
+    page.open("%lora_chat --max-new-tokens 480")
+    box = next(key for key, state in page.states.items() if "press Enter" in str(state.get("placeholder")))
+    for number in (1, 2, 3):
+        page.send(box, {"method": "update", "state": {"value": f"Question {number}?"}, "buffer_paths": []})
+        page.press(partial(page.shown, f"Question {number}?"), "Send")
+        kernel.interrupt()
+        page.listen(lambda: not page.state("Send")["disabled"])
+    assert kernel.run("print(1 + 1)").stream == "2\n"
+    assert page.shown("stopped")
