@@ -52,6 +52,8 @@ class PlanConfig(DataOptions):
     rank: int = option(**_TRAIN["rank"])
     target: str = option(**_TRAIN["target"])
     method: str = option(**_TRAIN["method"])
+    dropout: float = option(**_TRAIN["dropout"])
+    bias: str = option(**_TRAIN["bias"])
     epochs: float = option(**_TRAIN["epochs"])
     max_steps: int | None = option(**_TRAIN["max_steps"])
     bits: int | str = option(**_LOAD["bits"])

@@ -3,21 +3,30 @@
 What autograd keeps was read in the sources and counted with `torch.autograd.graph.saved_tensors_hooks`:
 transformers 5.17 with peft 0.21 (`tests/planning/test_memory.py` holds it to the byte), and Unsloth 2026.10.9
 (`kernels/fast_lora.py`, `rms_layernorm.py`, `rope_embedding.py`, `utils/attention_dispatch.py`; unsloth_zoo's
-`gradient_checkpointing.py` and `fused_losses/fused_linear.py`). NF4 is QLoRA's (arXiv:2305.14314, section 3). Only
-the coefficients in `calibration.json` are measured. Sizes are what torch's allocator reports; the CUDA context is
-not among them.
+`gradient_checkpointing.py` and `fused_losses/fused_linear.py`). What dropout and DoRA add is in
+`variants.py`. NF4 is QLoRA's (arXiv:2305.14314, section 3). Only the coefficients in `calibration.json` are measured.
+Sizes are what torch's allocator reports; the CUDA context is not among them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.calibration import coefficient
+from lora_magic.planning.setting import FULL, HALF, Setting
+from lora_magic.planning.variants import (
+    dora_fixed,
+    dora_forward,
+    dora_outputs,
+    masks,
+    own_inputs,
+    trainable,
+    unfused,
+    wide,
+)
 
 GIB = 2**30
-HALF, FULL = 2, 4
 NF4_BLOCK, NF4_NESTED = 64, 256
 OFFLOADED_FROM = 2 * 2**20
 """Unsloth leaves layer inputs of fewer bytes on the card."""
@@ -31,51 +40,12 @@ UPDATE_BYTES = {"adamw": 0.0, "adamw-8bit": 0.0, "paged-adamw-8bit": 0.0, "adafa
 """Bytes an element that one update needs beside them."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What memory depends on beside the model.
-
-    Attributes:
-        tokens: in the largest micro-batch, padding included.
-        longest: its longest row.
-        checkpointing: "off", "on" (block inputs stay on the card) or "offload" (they go to the machine's memory).
-        kept: blocks that keep their activations although checkpointing is on.
-        bits: a weight, 4, 8, 16 or 32.
-        rank, target: of the adapter.
-        optimizer: as `%%lora_train --optimizer`, never "auto".
-        accumulation: micro-batches in an optimiser step.
-        backend: "unsloth" or "transformers".
-        attention: "efficient" (keys and values are repeated for every head), "flash", or "math" (every score is kept).
-        loss: "fused" (Unsloth), "chunked" (trl) or "full" (all logits in float32); None is the backend's.
-        padded: rows are padded to a rectangle, which brings a mask.
-        full: every weight is trained, in float32, and there is no adapter.
-    """
-
-    tokens: int
-    longest: int
-    checkpointing: str = "off"
-    kept: int = 0
-    bits: int = 4
-    rank: int = 16
-    target: str = "all-linear"
-    optimizer: str = "adamw-8bit"
-    accumulation: int = 1
-    backend: str = "unsloth"
-    attention: str = "efficient"
-    loss: str | None = None
-    padded: bool = False
-    full: bool = False
-
-    def but(self, **changes: object) -> Setting:
-        """A copy with `changes`."""
-        return replace(self, **changes)  # type: ignore[arg-type]
-
-
 def parts(model: Architecture, setting: Setting) -> dict[str, float]:
     """Bytes allocated at the peak, by part; their sum is the peak.
 
-    The peak is the largest of four moments: the loss, the first block's backward pass (the last of the model), the
-    last one's, and the optimiser's update. Gradients are there in the first two only after an earlier micro-batch.
+    The peak is the largest of five moments: the last DoRA layer's forward pass, the loss, the first block's backward
+    pass (the last of the model), the last one's, and the optimiser's update. Gradients are there in the first three
+    only after an earlier micro-batch. A block that is computed again holds the gradient that it waits to pass on.
     """
     trained = trainable(model, setting)
     stay = {
@@ -89,16 +59,18 @@ def parts(model: Architecture, setting: Setting) -> dict[str, float]:
     held, block = held_activations(model, setting), block_backward(model, setting)
     again = setting.checkpointing != "off" and setting.kept < model.layers
     recomputed = kept_by_block(model, setting) if again else 0.0
-    stream = setting.tokens * model.hidden * HALF
     update = UPDATE_BYTES[setting.optimizer] * trained
+    forward = float(dora_forward(model, setting))
+    coming = stream(model, setting) if again and setting.dora else 0
     moments = (
-        {"gradients": before, "activations": held + 3 * stream, "logits": logits(model, setting)},
+        {"gradients": before, "activations": held + recomputed + coming, "logits": 0.0, "beside": forward},
+        {"gradients": before, "activations": held + 3 * stream(model, setting), "logits": logits(model, setting)},
         {"gradients": before, "activations": held + recomputed + block, "logits": 0.0},
         {"gradients": gradients, "activations": kept_by_block(model, setting) + block, "logits": 0.0},
-        {"gradients": gradients, "activations": 0.0, "logits": 0.0, "update": update},
+        {"gradients": gradients, "activations": 0.0, "logits": 0.0, "beside": update},
     )
     worst = max(moments, key=lambda moment: sum(moment.values()))
-    stay["workspace"] += worst.pop("update", 0.0)
+    stay["workspace"] += worst.pop("beside", 0.0)
     return {name: {**stay, **worst}[name] for name in PARTS}
 
 
@@ -108,11 +80,6 @@ PARTS = ("weights", "adapter", "gradients", "optimiser", "activations", "logits"
 def peak(model: Architecture, setting: Setting) -> float:
     """Bytes allocated at the peak."""
     return sum(parts(model, setting).values())
-
-
-def trainable(model: Architecture, setting: Setting) -> int:
-    """Elements that are trained."""
-    return model.parameters if setting.full else model.adapter(setting.rank, setting.target)
 
 
 def weights(model: Architecture, bits: int, *, full: bool = False) -> float:
@@ -135,21 +102,28 @@ def workspace(model: Architecture, setting: Setting) -> float:
     """Bytes of the largest layer's weights dequantised, and of 16-bit copies of trained weights.
 
     Unsloth keeps one buffer for good and dequantises into a second in the backward pass; bitsandbytes makes one at
-    a time. Under automatic mixed precision torch keeps a 16-bit copy of each trained weight until the step's end.
+    a time, and so does Unsloth with dropout. Under automatic mixed precision torch keeps a 16-bit copy of each weight
+    that peft trains until the step's end.
     """
     if setting.full:
         return float(model.parameters * HALF)
-    copies = trainable(model, setting) * HALF if setting.backend == "transformers" else 0
+    copies = trainable(model, setting) * HALF if setting.by_peft else 0
     if setting.bits > 8:
         return float(copies)
-    buffers = 2 if setting.backend == "unsloth" else 1
+    buffers = 1 if setting.by_peft or setting.drops else 2
     return float(buffers * model.largest * HALF + copies)
 
 
 def kept_by_block(model: Architecture, setting: Setting) -> float:
     """Bytes that one block keeps for its backward pass."""
     each = _KEPT[setting.backend](model, setting)
-    return setting.tokens * each * coefficient("memory", "activations", setting.backend)
+    tokens = setting.tokens * each * coefficient("memory", "activations", setting.backend)
+    return tokens + dora_fixed(model, setting)
+
+
+def stream(model: Architecture, setting: Setting) -> int:
+    """Bytes of the residual stream, which is also a block's input."""
+    return setting.tokens * model.hidden * (FULL if wide(model, setting) else HALF)
 
 
 def _attention(model: Architecture, setting: Setting) -> float:
@@ -166,19 +140,30 @@ def _attention(model: Architecture, setting: Setting) -> float:
 
 def _kept_unsloth(model: Architecture, setting: Setting) -> float:
     """Norms keep their inputs, the fused layers theirs; the MLP keeps gate and up and computes the rest again."""
-    norms = model.stream_norms * (HALF * model.hidden + FULL)
-    heads = HALF * (model.queries + model.keys) if model.head_norms else 0
-    return norms + heads + HALF * 2 * model.hidden + _attention(model, setting) + HALF * 2 * model.intermediate
+    size = FULL if wide(model, setting) else HALF
+    norms = model.stream_norms * (size * model.hidden + FULL)
+    heads = size * (model.queries + model.keys) if model.head_norms else 0
+    kept = norms + heads + _attention(model, setting)
+    if setting.dora:
+        return kept + _kept_by_peft(model, setting)
+    dropped = HALF * sum(p.inputs for p in unfused(model, setting)) if setting.drops else 0
+    return kept + HALF * 2 * model.hidden + HALF * 2 * model.intermediate + masks(model, setting) + dropped
 
 
 def _kept_transformers(model: Architecture, setting: Setting) -> float:
-    """Each adapted layer keeps a 16-bit copy of its input, norms theirs in float32, the MLP three products."""
-    targets = model.targets(setting.target)
-    inputs = sum(HALF * (p.inputs + setting.rank) for p in targets)
+    """Norms keep their inputs in float32, as do those over heads."""
     norms = model.stream_norms * (FULL * model.hidden + FULL)
     heads = FULL * (model.queries + model.keys + model.heads + model.kv_heads) if model.head_norms else 0
     mask = HALF * setting.longest if setting.padded else 0
-    return inputs + norms + heads + mask + _attention(model, setting) + HALF * 3 * model.intermediate
+    return norms + heads + mask + _attention(model, setting) + _kept_by_peft(model, setting)
+
+
+def _kept_by_peft(model: Architecture, setting: Setting) -> float:
+    """Each adapted layer keeps a 16-bit copy of its input, the MLP three products."""
+    inputs = HALF * sum(p.inputs for p in own_inputs(model, setting))
+    ranks = HALF * setting.rank * len(model.targets(setting.target))
+    products = (FULL if wide(model, setting) else HALF) * 3 * model.intermediate
+    return inputs + ranks + products + masks(model, setting) + dora_outputs(model, setting)
 
 
 _KEPT: dict[str, Callable[[Architecture, Setting], float]] = {
@@ -196,27 +181,31 @@ def held_activations(model: Architecture, setting: Setting) -> float:
     if setting.checkpointing == "off":
         return model.layers * kept_by_block(model, setting)
     kept = min(setting.kept, model.layers)
-    stream = setting.tokens * model.hidden * HALF
-    inputs = (model.layers - kept) * stream
+    each = stream(model, setting)
+    inputs = (model.layers - kept) * each
     if setting.checkpointing == "offload":
         small = min(inputs, (model.layers - kept) * OFFLOADED_FROM)
-        inputs = min(inputs, max(OFFLOAD_BUFFERS * stream, small))
+        inputs = min(inputs, max(OFFLOAD_BUFFERS * each, small))
     return kept * kept_by_block(model, setting) + inputs
 
 
 def block_backward(model: Architecture, setting: Setting) -> float:
     """Bytes that a block's backward pass needs beside what the block kept.
 
-    Unsloth's MLP writes into what was kept and makes one gradient as wide as the MLP; peft's goes through float32.
-    In attention the gradients of queries, keys and values are made for every head, then turned back and summed.
+    Unsloth's MLP writes into what was kept and makes one gradient as wide as the MLP, with dropout three at a time;
+    peft's goes through float32. In attention the gradients of queries, keys and values are made for every head, then
+    turned back and summed.
     """
     attention = HALF * (6 * model.queries + 2 * model.hidden)
     mlp = HALF * (model.intermediate + 2 * model.hidden)
-    if setting.backend == "transformers":
+    dropped = HALF * (3 * model.intermediate + 2 * model.hidden) if setting.drops else 0
+    if setting.by_peft:
         mlp = (2 * HALF + 2 * FULL) * model.intermediate + 2 * FULL * model.hidden
+        dropped = 0
     if setting.attention == "math":
         attention += 2 * model.heads * setting.longest * HALF
-    return setting.tokens * max(attention, mlp) * coefficient("memory", "backward", setting.backend)
+    fitted = coefficient("memory", "backward", "transformers" if setting.by_peft else "unsloth")
+    return setting.tokens * max(max(attention, mlp) * fitted, dropped)
 
 
 def logits(model: Architecture, setting: Setting) -> float:

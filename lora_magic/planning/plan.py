@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lora_magic.config.train import OPTIMIZERS
+from lora_magic.config.train import BIASES, METHODS, OPTIMIZERS
 from lora_magic.errors import LoraError
 from lora_magic.estimate import Alternative, Choice, Estimate
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.calibration import data
 from lora_magic.planning.calibration import tokens_per_row as usual_length
-from lora_magic.planning.memory import GIB, STATE_BYTES, Setting, parts, weights
+from lora_magic.planning.memory import GIB, STATE_BYTES, parts, weights
+from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import Card, step
 
 MARGIN = 0.04
@@ -39,6 +40,7 @@ class Wanted:
         tokens_per_row: mean length of a row.
         longest: the longest row in tokens.
         bits, rank, target: of the base and the adapter.
+        method, dropout, bias: as in `%%lora_train`.
         optimizer: as `%%lora_train --optimizer`.
         backend: "unsloth" or "transformers"; the latter pads rows and has no offload.
         full: train every weight.
@@ -57,6 +59,9 @@ class Wanted:
     backend: str
     full: bool = False
     flash: bool = True
+    method: str = "lora"
+    dropout: float = 0.0
+    bias: str = "none"
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,9 @@ def choose(
     bits: int = 4,
     rank: int = 8,
     target: str = "all-linear",
+    method: str = "lora",
+    dropout: float = 0.0,
+    bias: str = "none",
     optimizer: str | None = None,
     backend: str = "unsloth",
     free_gib: float | None = None,
@@ -104,7 +112,8 @@ def choose(
         batch: examples in an optimiser step. micro_batch, checkpointing, optimizer: pinned where given ("auto" is not).
         tokens_per_row: mean length of a row; the calibration's fallback where not given.
         longest: the longest row in tokens.
-        bits: a weight. rank, target: of the adapter. backend: "unsloth" or "transformers".
+        bits: a weight. backend: "unsloth" or "transformers".
+        rank, target, method, dropout, bias: of the adapter, as in `%%lora_train`.
         free_gib: what is free on the card now, where another process may be using it.
         flash: flash attention may be used where the card has it.
         rows, epochs: the run's length, or `steps`.
@@ -118,7 +127,7 @@ def choose(
         Wanted(
             batch, micro_batch, {"auto": None, "unsloth": "offload"}.get(str(checkpointing), checkpointing),
             min(mean, longest), longest, bits, rank, target, None if optimizer == "auto" else optimizer, backend,
-            flash=flash,
+            flash=flash, method=method, dropout=dropout, bias=bias,
         )
     )  # fmt: skip
     room = _room(card, free_gib)
@@ -150,10 +159,13 @@ def _checked(wanted: Wanted) -> Wanted:
     kinds = KINDS if wanted.backend == "unsloth" else ("off", "on")
     for name, value, known in (
         ("checkpointing", wanted.checkpointing, kinds), ("optimizer", wanted.optimizer, OPTIMIZERS[1:]),
-        ("bits", wanted.bits, (4, 8, 16, 32)), ("backend", wanted.backend, ("unsloth", "transformers")),
+        ("bits", wanted.bits, (4, 8, 16, 32)), ("method", wanted.method, METHODS), ("bias", wanted.bias, BIASES),
+        ("backend", wanted.backend, ("unsloth", "transformers")),
     ):  # fmt: skip
         if value is not None and value not in known:
             raise LoraError(f"{name} cannot be {value!r}.", f"Choose {', '.join(str(k) for k in known)}.")
+    if wanted.method == "dora" and wanted.bits == 8:
+        raise LoraError("peft 0.21 cannot train DoRA on 8-bit weights.", "Take bits 4 or 16, or method lora.")
     return wanted
 
 
@@ -179,6 +191,7 @@ def _settings(architecture: Architecture, card: Card, wanted: Wanted) -> Iterato
     base = Setting(
         1, wanted.longest, bits=wanted.bits, rank=wanted.rank, target=wanted.target, backend=wanted.backend,
         attention=attention, padded=wanted.backend == "transformers", full=wanted.full,
+        method=wanted.method, dropout=wanted.dropout, bias=wanted.bias,
     )  # fmt: skip
     micros = [n for n in range(1, wanted.batch + 1) if wanted.batch % n == 0]
     for micro in [wanted.micro_batch] if wanted.micro_batch else micros:
@@ -295,6 +308,10 @@ def _lower(architecture: Architecture, card: Card, wanted: Wanted, room: float, 
                         {"longest": length, "tokens_per_row": min(wanted.tokens_per_row, length)}))  # fmt: skip
     if wanted.rank > 8:
         changes.append(("use rank 8", {"rank": 8}))
+    if wanted.method == "dora":
+        changes.append(("train plain LoRA", {"method": "lora"}))
+    if wanted.dropout:
+        changes.append(("leave dropout out", {"dropout": 0.0}))
     told: list[str] = []
     for words, change in changes:
         changed = _ranked(architecture, card, replace(wanted, **change), room)[0]

@@ -135,6 +135,7 @@ def plan(
     made = choose(
         shapes, here.card, batch=config.batch, micro_batch=config.micro_batch, checkpointing=pinned,
         tokens_per_row=mean, longest=longest, bits=bits, rank=config.rank, target=_target(shapes, config.target),
+        method=config.method, dropout=config.dropout, bias=config.bias,
         optimizer=None if config.optimizer == "auto" else config.optimizer, backend=backend, free_gib=here.free_gib,
         flash=here.flash,
     )  # fmt: skip

@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from lora_magic.errors import LoraError, nearest
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.calibration import data
-from lora_magic.planning.memory import FULL, HALF, Setting, trainable, weights
+from lora_magic.planning.memory import weights
+from lora_magic.planning.setting import FULL, HALF, Setting
+from lora_magic.planning.variants import trainable, wide
 
 FORWARD_KERNELS = {"unsloth": 60, "transformers": 95}
 BACKWARD_KERNELS = {"unsloth": 90, "transformers": 150}
 """Launches of a block with seven adapted 4-bit layers, counted in the sources: two to dequantise, one product and
 two of LoRA a layer forward, twice that backward, then norms, rotation, attention and the MLP's product; peft adds
 casts, additions and separate norms."""
+DORA_FORWARD, DORA_BACKWARD = 18, 13
+"""Launches that DoRA adds to a layer, counted as torch's operations with peft 0.21 on a 4-bit base."""
 TRANSFER = 12e9
 """Bytes a second between machine and card: what PCIe 3.0 with 16 lanes reaches, a T4's."""
 LOGITS_TRAFFIC = 20
@@ -146,24 +150,42 @@ def step(
     again = 0.0 if setting.checkpointing == "off" else 1 - min(setting.kept, model.layers) / model.layers
     rate = on.matrix_tflops * 1e12 * found.matrix_share
     bandwidth = on.bandwidth_gbs * 1e9 * found.bandwidth_share
-    kernels = FORWARD_KERNELS[setting.backend] * (1 + again) + BACKWARD_KERNELS[setting.backend]
+    norms = setting.accumulation * (1 + again)
     dequantised = _dequantised(model, setting) * (2 + again) * setting.accumulation * found.dequantisation_passes
     update = 16 * trainable(model, setting)
     return Seconds(
-        matrix=tokens * operations(model, setting, row, again) / rate,
-        traffic=tokens * (moved(model, again) + _scores(model, setting, row, again)) / bandwidth,
+        matrix=(tokens * operations(model, setting, row, again) + norms * dora_operations(model, setting)) / rate,
+        traffic=(
+            tokens * (moved(model, again) + dora_moved(model, setting, again) + _scores(model, setting, row, again))
+            + norms * dora_traffic(model, setting)
+        )
+        / bandwidth,
         dequantisation=dequantised / bandwidth,
-        launches=setting.accumulation * model.layers * kernels * found.launch_us * 1e-6,
+        launches=setting.accumulation * model.layers * _kernels(model, setting, again) * found.launch_us * 1e-6,
         rest=found.step_ms * 1e-3 + update / bandwidth + _transfers(model, setting, tokens, found),
         exposed=found.exposed,
     )
+
+
+def _kernels(model: Architecture, setting: Setting, again: float) -> float:
+    """Launches of a block's forward and backward pass."""
+    backend = "transformers" if setting.by_peft else setting.backend
+    plain = FORWARD_KERNELS[backend] * (1 + again) + BACKWARD_KERNELS[backend]
+    layers = len(model.targets(setting.target)) if setting.dora else 0
+    return plain + layers * (DORA_FORWARD * (1 + again) + DORA_BACKWARD)
 
 
 def _transfers(model: Architecture, setting: Setting, tokens: float, costs: Costs) -> float:
     """Seconds a step that copies between card and machine are not hidden: layer inputs, a paged optimiser's states."""
     inputs = 0.0
     if setting.checkpointing == "offload":
-        inputs = 2 * tokens * HALF * model.hidden * (model.layers - min(setting.kept, model.layers))
+        inputs = (
+            2
+            * tokens
+            * (FULL if wide(model, setting) else HALF)
+            * model.hidden
+            * (model.layers - min(setting.kept, model.layers))
+        )
     paged = 2 * 2 * trainable(model, setting) if setting.optimizer.startswith("paged") else 0
     return (costs.exposed * inputs + paged) / TRANSFER
 
@@ -172,11 +194,14 @@ def operations(model: Architecture, setting: Setting, row: float, again: float) 
     """Floating-point operations a token of one forward and backward pass, `again` the share of blocks run twice.
 
     A product costs two operations a weight forward and two for the input's gradient; where weights are trained two
-    more. Scores and their weighted sum see half of a row each on average, and cost 2.5 times as much backward.
+    more. Scores and their weighted sum see half of a row each on average, and cost 2.5 times as much backward. DoRA
+    with dropout computes the base's outputs again, from the dropped inputs.
     """
     trained = 2.0 if setting.full else 0.0
     linear = 2 * model.linear * (2 + again) + trained * model.linear
     adapter = 0.0 if setting.full else 2 * model.adapter(setting.rank, setting.target) * (3 + again)
+    if setting.dora and setting.drops:
+        linear += 2 * model.layers * sum(p.weights for p in model.targets(setting.target)) * (2 + again)
     head = 4 * model.vocabulary * model.hidden + trained * model.vocabulary * model.hidden
     attention = 2 * model.layers * model.queries * row * (3.5 + again)
     return linear + adapter + head + attention
@@ -193,6 +218,40 @@ def moved(model: Architecture, again: float) -> float:
     rest = 3 * model.intermediate + 4 * (model.queries + model.keys)
     block = HALF * (stream + layers + rest) * (3 + again)
     return model.layers * block + model.vocabulary * LOGITS_TRAFFIC
+
+
+def dora_operations(model: Architecture, setting: Setting) -> int:
+    """Floating-point operations of the products BA in one forward pass: A and B applied to a unit matrix.
+
+    They do not depend on the tokens, nor does `dora_traffic`.
+    """
+    if not setting.dora:
+        return 0
+    each = (2 * setting.rank * p.inputs * (p.inputs + p.outputs) for p in model.targets(setting.target))
+    return model.layers * sum(each)
+
+
+def dora_traffic(model: Architecture, setting: Setting) -> int:
+    """Bytes that the norms of one forward pass move.
+
+    The unit matrix is written in float32, read, written and read in 16 bits. BA and W are written and read in 16 bits
+    and written in float32; BA is read and written scaled; both are read, their sum is written, and read for its norm.
+    """
+    if not setting.dora:
+        return 0
+    unit, matrix = 2 * FULL + 2 * HALF, 2 * (2 * HALF + FULL) + 2 * FULL + 3 * FULL + FULL
+    return model.layers * sum(unit * p.inputs**2 + matrix * p.weights for p in model.targets(setting.target))
+
+
+def dora_moved(model: Architecture, setting: Setting, again: float) -> float:
+    """Bytes a token that DoRA's outputs add to `moved`.
+
+    The base's and the adapter's output are scaled into float32, the latter once more, then summed and added.
+    """
+    if not setting.dora:
+        return 0.0
+    each = 2 * (HALF + FULL) + 2 * FULL + 3 * FULL + HALF + 2 * FULL
+    return each * model.layers * sum(p.outputs for p in model.targets(setting.target)) * (3 + again)
 
 
 def _scores(model: Architecture, setting: Setting, row: float, again: float) -> float:

@@ -20,7 +20,9 @@ from lora_magic.planning.architecture import Architecture, read
 from lora_magic.planning.calibration import data
 from lora_magic.planning.here import Here, card_here
 from lora_magic.planning.plan import choose
+from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import card
+from lora_magic.planning.variants import trainable
 from lora_magic.results import PlanResult
 
 MEASURED = ("llama", "mistral")
@@ -70,6 +72,7 @@ def plan(
     asked: dict[str, Any] = {
         "batch": config.batch, "micro_batch": config.micro_batch, "checkpointing": config.checkpointing,
         "tokens_per_row": rows.mean, "longest": rows.longest, "rank": config.rank, "target": config.target,
+        "method": config.method, "dropout": config.dropout, "bias": config.bias,
         "optimizer": config.optimizer, "backend": backend, "free_gib": here.free_gib if here else None,
         "flash": here.flash if here else True,
         "rows": rows.count, "epochs": config.epochs, "steps": config.max_steps, "price_an_hour": config.price,
@@ -80,9 +83,9 @@ def plan(
     notes = (bits_note, backend_note, *rows.notes, *_card_notes(config, here), *_further(config, found, made))
     return PlanResult(
         model=config.model, card=on.title, family=shapes.family, parameters=shapes.parameters,
-        trainable_parameters=shapes.adapter(config.rank, config.target), batch=config.batch, rows=rows.count,
+        trainable_parameters=_trained(config, shapes), batch=config.batch, rows=rows.count,
         tokens_per_row=min(rows.mean or data("calibration")["tokens_per_row"]["fallback"], rows.longest),
-        max_length=rows.longest, estimate=made, memory_basis=_memory_basis(shapes, made),
+        max_length=rows.longest, estimate=made, memory_basis=_memory_basis(config, shapes, made),
         notes=tuple(note for note in notes if note), price=config.price,
     )  # fmt: skip
 
@@ -172,13 +175,18 @@ def _further(config: PlanConfig, found: Mapping[str, Any], made: Estimate) -> li
     if isinstance(found.get("text_config"), dict):
         notes.append("images count nothing: this is for the text part alone")
     if config.method == "dora":
-        notes.append("DoRA takes more memory and time than this, which is for plain LoRA")
+        notes.append("the time that DoRA adds is counted from its operations, not measured")
     if made.choice.offload:
         notes.append("offloaded activations wait in the machine's memory, not the card's")
     return notes
 
 
-def _memory_basis(shapes: Architecture, made: Estimate) -> str:
+def _trained(config: PlanConfig, shapes: Architecture) -> int:
+    setting = Setting(1, 1, rank=config.rank, target=config.target, method=config.method, bias=config.bias)
+    return trainable(shapes, setting)
+
+
+def _memory_basis(config: PlanConfig, shapes: Architecture, made: Estimate) -> str:
     """What the memory formulas rest on for this model and backend."""
     measured = str(data("calibration")["memory"].get("measured", ""))
     fitted = f"formulas fitted to Llama models with Unsloth in 4 bits ({measured})"
@@ -190,6 +198,8 @@ def _memory_basis(shapes: Architecture, made: Estimate) -> str:
         f"{choice.bits} bits a weight": choice.bits != 4,
         f"the family {shapes.family}": shapes.family not in MEASURED,
         f"{choice.attention} attention": choice.attention != "efficient",
+        "DoRA": config.method == "dora",
+        "dropout": config.dropout > 0,
     }
     what = " and ".join(name for name, other in others.items() if other)
     return f"Memory: {fitted}; {what} not measured, so expect a larger error." if what else f"Memory: {fitted}."

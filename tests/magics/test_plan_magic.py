@@ -65,7 +65,8 @@ def test_mistakes_are_one_line(shell: InteractiveShell, line: str, said: str) ->
 
 def test_options_are_those_of_the_run() -> None:
     ours, runs = PlanConfig.__dataclass_fields__, TrainConfig.__dataclass_fields__
-    for name in ("rank", "target", "batch", "micro_batch", "optimizer", "epochs", "max_steps", "method", "max_length"):
+    for name in ("rank", "target", "batch", "micro_batch", "optimizer", "epochs", "max_steps", "method", "max_length",
+                 "dropout", "bias"):  # fmt: skip
         assert ours[name].default == runs[name].default and ours[name].metadata == runs[name].metadata
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from lora_magic.planning.architecture import read
 from lora_magic.planning.calibration import data
-from lora_magic.planning.memory import GIB, Setting, peak
+from lora_magic.planning.memory import GIB, peak
+from lora_magic.planning.setting import Setting
 from tests.benchmarks.gpu.fit_memory import ROWS, errors, fit, settings, table
 from tests.benchmarks.gpu.peers import common, run
 from tests.planning.configs import LLAMA_1B, LLAMA_8B

@@ -8,48 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_magic.planning.architecture import read
-from lora_magic.planning.memory import PARTS, Setting, fused_rows, held_activations, kept_by_block, parts, peak, weights
+from lora_magic.planning.memory import PARTS, fused_rows, held_activations, kept_by_block, parts, peak, weights
+from lora_magic.planning.setting import Setting
 from tests.planning.configs import GEMMA_2_2B, LLAMA_1B, LLAMA_3B, LLAMA_8B, PUBLISHED, QWEN3_4B
+from tests.planning.counting import SMALL, kept
 
 GIB = 2**30
-SMALL = {
-    "vocab_size": 512, "hidden_size": 256, "intermediate_size": 640, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 64, "tie_word_embeddings": True,
-}  # fmt: skip
-
-
-def kept_in_reality(config: dict[str, Any], rows: int, length: int, rank: int) -> int:
-    """Bytes of storages that transformers with peft saves for backward, weights left out."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    made = AutoConfig.for_model(config["model_type"], **{k: v for k, v in config.items() if k != "model_type"})
-    made.pad_token_id = 0
-    base = AutoModelForCausalLM.from_config(made, dtype=torch.float16, attn_implementation="sdpa")
-    model = get_peft_model(base, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
-    for parameter in model.parameters():
-        parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
-    own = {t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()]}
-    held: dict[int, Any] = {}
-
-    def pack(tensor: Any) -> Any:
-        if tensor.untyped_storage().data_ptr() not in own:
-            held[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    ids = torch.randint(3, 500, (rows, length))
-    mask = torch.ones_like(ids)
-    mask[0, -1] = 0
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", torch.float16):
-        model(input_ids=ids, attention_mask=mask, labels=ids, use_cache=False)
-    return sum(t.untyped_storage().nbytes() for t in held.values())
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma", "phi3"])
 def test_a_block_keeps_exactly_what_autograd_saves_under_transformers_and_peft(family: str) -> None:
     config, rank, rows, length = {**SMALL, "model_type": family}, 4, 2, 32
-    two, three = (kept_in_reality({**config, "num_hidden_layers": n}, rows, length, rank) for n in (2, 3))
+    two, three = (kept({**config, "num_hidden_layers": n}, rows, length, r=rank) for n in (2, 3))
     model = read({**config, "num_hidden_layers": 1})
     setting = Setting(rows * length, length, backend="transformers", rank=rank, padded=True)
     copies_of_the_adapter = 2 * model.adapter(rank)
@@ -104,6 +74,8 @@ SETTINGS = st.builds(
     optimizer=st.sampled_from(["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]),
     accumulation=st.integers(1, 8), backend=st.sampled_from(["unsloth", "transformers"]),
     attention=st.sampled_from(["efficient", "flash", "math"]), padded=st.booleans(),
+    method=st.sampled_from(["lora", "dora"]), dropout=st.sampled_from([0.0, 0.1]),
+    bias=st.sampled_from(["none", "lora_only", "all"]),
 )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def test_rows_are_no_longer_than_the_model_can_read() -> None:
         (LLAMA_1B | {"quantization_config": {"load_in_4bit": True}}, {"bits": 16}, "unsloth", 4, "stored in 4 bits"),
         (LLAMA_1B, {"bits": "auto"}, "unsloth", 16, "16 bits a weight leave room"),
         (LLAMA_8B, {"bits": "auto"}, "unsloth", 4, "16 do not leave room"),
-        (LLAMA_1B, {"method": "dora"}, "unsloth", 4, "DoRA takes more"),
+        (LLAMA_1B, {"method": "dora"}, "unsloth", 4, "the time that DoRA adds is counted"),
         (GEMMA_3_4B, {}, "transformers", 4, "text part alone"),
         ({"model_type": "new", **{k: v for k, v in LLAMA_1B.items() if k != "model_type"}}, {}, "transformers", 4, ""),
     ],
@@ -134,6 +134,8 @@ def test_only_what_was_measured_is_called_measured() -> None:
     assert "the transformers backend not measured" in plan(LLAMA_1B, backend="transformers").memory_basis
     assert "flash attention not measured" in plan(LLAMA_1B, gpu="l4").memory_basis
     assert "16 bits a weight not measured" in plan(LLAMA_1B, bits=16).memory_basis
+    both = plan(LLAMA_1B, method="dora", dropout=0.1).memory_basis
+    assert "DoRA and dropout not measured" in both
     assert "new taken to be built like Llama" in plan(LLAMA_1B | {"model_type": "new"}).estimate.basis
 
 

@@ -11,9 +11,10 @@ from lora_magic.config import TrainConfig
 from lora_magic.planning.architecture import Architecture, read
 from lora_magic.planning.hardware import Hardware, compute_dtype
 from lora_magic.planning.here import described
-from lora_magic.planning.memory import Setting, peak
+from lora_magic.planning.memory import peak
 from lora_magic.planning.passes import passes
 from lora_magic.planning.run_plan import Plan, plan
+from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import Card
 from lora_magic.training.loop import schedule
 from tests.planning.configs import LLAMA_3B, LLAMA_8B

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from lora_magic.errors import LoraError
 from lora_magic.planning.architecture import read
 from lora_magic.planning.calibration import data, tokens_per_row
-from lora_magic.planning.memory import Setting
 from lora_magic.planning.plan import choose
+from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import Seconds, card, fitted, operations, step
 from tests.benchmarks.gpu.fit_t4 import PARAMETERS, RECORDED, Run, fit, modelled, recorded, without
 from tests.planning.configs import LLAMA_3B, LLAMA_8B, PUBLISHED

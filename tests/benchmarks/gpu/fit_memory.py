@@ -17,7 +17,8 @@ from typing import Any
 
 from lora_magic.planning.architecture import read
 from lora_magic.planning.calibration import data
-from lora_magic.planning.memory import GIB, Setting, peak
+from lora_magic.planning.memory import GIB, peak
+from lora_magic.planning.setting import Setting
 from tests.benchmarks.gpu.fit_t4 import CALIBRATION
 
 ROWS = Path(__file__).parent / "memory.jsonl"
@@ -43,6 +44,7 @@ def settings(rows: Sequence[dict[str, Any]]) -> list[tuple[Any, Setting, float]]
                 row["length"] * row["micro_batch"], row["length"], row["checkpointing"], bits=row["bits"],
                 rank=row["rank"], optimizer=row["optimizer"], accumulation=row["accumulation"],
                 backend=row["backend"], attention=row["attention"], padded=row["padded"],
+                method=row.get("method", "lora"), dropout=row.get("dropout", 0.0),
             ),
             row["peak_gib"],
         )

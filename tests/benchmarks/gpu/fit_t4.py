@@ -22,7 +22,7 @@ import numpy as np
 
 import lora_magic.planning
 from lora_magic.planning.architecture import Architecture, read
-from lora_magic.planning.memory import Setting
+from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import Costs, card, step
 from tests.planning import configs
 

@@ -3,9 +3,10 @@
     python -m tests.benchmarks.gpu.measure_memory MODEL_FOLDER --backend unsloth [--out ROWS.jsonl] [--limit-gib 14.56]
 
 Each setting (length x micro-batch x checkpointing) takes two optimiser steps on random tokens in float16 with NF4
-weights, r=16 on seven projections and 8-bit AdamW; a line of JSON tells the peak that torch allocated and the second
-step's seconds. Running out of memory makes a row, too. Rows go to `memory.jsonl` beside this file unless `--out`
-says otherwise; `fit_memory.py` reads them. The model is loaded once for each kind of checkpointing.
+weights, r=16 on seven projections (with `--dora` or `--dropout` as well) and 8-bit AdamW; a line of JSON tells the peak
+that torch allocated and the second step's seconds. Running out of memory makes a row, too. Rows go to `memory.jsonl`
+beside this file unless `--out` says otherwise; `fit_memory.py` reads them. The model is loaded once for each kind of
+checkpointing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ KINDS = {"unsloth": ("off", "on", "offload"), "transformers": ("off", "on")}
 RANK = 16
 
 
-def load_unsloth(folder: str, kind: str) -> Any:
+def load_unsloth(folder: str, kind: str, options: argparse.Namespace) -> Any:
     """The model with an adapter, as Unsloth's documentation loads it."""
     import torch
     from unsloth import FastLanguageModel
@@ -37,13 +38,13 @@ def load_unsloth(folder: str, kind: str) -> Any:
         use_gradient_checkpointing=checkpointing,
     )  # fmt: skip
     model = FastLanguageModel.get_peft_model(
-        model, r=RANK, target_modules=machine.PROJECTIONS, lora_alpha=RANK, lora_dropout=0, bias="none",
-        use_gradient_checkpointing=checkpointing, random_state=3407,
+        model, r=RANK, target_modules=machine.PROJECTIONS, lora_alpha=RANK, lora_dropout=options.dropout,
+        bias="none", use_dora=options.dora, use_gradient_checkpointing=checkpointing, random_state=3407,
     )  # fmt: skip
     return FastLanguageModel.for_training(model)
 
 
-def load_transformers(folder: str, kind: str) -> Any:
+def load_transformers(folder: str, kind: str, options: argparse.Namespace) -> Any:
     """The model with an adapter, by transformers and peft alone."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -60,7 +61,10 @@ def load_transformers(folder: str, kind: str) -> Any:
     if kind == "on":
         base.gradient_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()
-    config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=machine.PROJECTIONS, task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=RANK, lora_alpha=RANK, target_modules=machine.PROJECTIONS, task_type="CAUSAL_LM",
+        lora_dropout=options.dropout, use_dora=options.dora,
+    )  # fmt: skip
     return get_peft_model(base, config).train()
 
 
@@ -142,6 +146,7 @@ def measured(model: Any, kind: str, options: argparse.Namespace, vocabulary: int
         yield {
             "backend": options.backend, "checkpointing": kind, "length": length, "micro_batch": micro_batch,
             "accumulation": options.accumulation, "padded": padded, "rank": RANK, "bits": 4,
+            "method": "dora" if options.dora else "lora", "dropout": options.dropout,
             "optimizer": "adamw-8bit", "attention": "flash" if options.flash else "efficient",
             "at_rest_gib": round(before, 3), "peak_gib": round(torch.cuda.max_memory_allocated() / machine.GIB, 3),
             "seconds": seconds and round(seconds, 4), "oom": failed == "out of memory", "failed": failed,
@@ -155,6 +160,8 @@ def main() -> None:
     parser.add_argument("--backend", choices=tuple(KINDS), default="unsloth")
     parser.add_argument("--kinds", nargs="+", choices=KINDS["unsloth"])
     parser.add_argument("--accumulation", type=int, default=1)
+    parser.add_argument("--dora", action="store_true")
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--padded", action="store_true", help="rows as a rectangle under Unsloth, too")
     parser.add_argument("--flash", action="store_true", help="leave on the attention that a T4 lacks")
     parser.add_argument("--limit-gib", type=float, default=machine.LIMIT_GIB, help="of the allocator; 0 is none")
@@ -168,7 +175,7 @@ def main() -> None:
     shape = machine.shape(options.model)
     about = {**machine.record(), "limit_gib": options.limit_gib, "command": " ".join(sys.argv[1:]), "model": shape}
     for kind in options.kinds or KINDS[options.backend]:
-        model = load(str(options.model), kind)
+        model = load(str(options.model), kind, options)
         for row in measured(model, kind, options, shape["vocab_size"]):
             machine.append(options.out, {**about, **row})
         del model

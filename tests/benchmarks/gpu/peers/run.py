@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from lora_magic.planning.architecture import read
-from lora_magic.planning.memory import Setting
+from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import operations
 from tests.benchmarks.gpu.peers.common import BATCH, RANK
 
