@@ -119,6 +119,10 @@ class PeftBase:
             self.activate(None)
         self._biases.drop(key)
         if list(self._model.peft_config) == [key]:
+            wrapper = self._stack.peft.utils.ModulesToSaveWrapper
+            for module in self._model.modules():
+                if isinstance(module, wrapper) and key in module.modules_to_save:
+                    module.modules_to_save[key] = module.original_module  # peft leaves what stands here in the base
             self._model = self._model.unload()
             self._model.requires_grad_(False)
             self._adapted = False

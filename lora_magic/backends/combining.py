@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lora_magic.errors import LoraError
 from lora_magic.seeding import seeded
+
+_LAYERS = ("target_modules", "layers_to_transform", "layers_pattern", "exclude_modules")
 
 
 def combine(
@@ -45,15 +48,41 @@ def combine(
             f"linear takes adapters of one rank; these have {', '.join(map(str, sorted(ranks)))}.",
             "Use --method cat or svd.",
         )
-    scaled = configs[0].use_rslora
-    configs[0].use_rslora = False  # peft takes the new one's settings from it, and sets alpha for the plain scale
     try:
-        with seeded(seed):
+        with seeded(seed), _spelled_out(model, list(parts)):
             model.add_weighted_adapter(
                 list(parts), list(parts.values()), key, combination_type=kind, svd_rank=rank,
                 density=density if method in ("ties", "dare") else None, svd_full_matrices=False,
             )  # fmt: skip
     except ValueError as error:
         raise LoraError(f"These adapters cannot be combined: {error}", "Try --method cat.") from None
+
+
+@contextmanager
+def _spelled_out(model: Any, parts: Sequence[str]) -> Iterator[None]:
+    """Inside, the adapters' configs are such that peft's new one covers all layers of all of them.
+
+    peft takes the new adapter's settings from the first, and sets alpha for the plain scale; a choice of layers
+    other than by names of modules would be taken over too, and leave out the layers of the others.
+    """
+    configs = [model.peft_config[part] for part in parts]
+    before = [{name: getattr(config, name) for name in ("use_rslora", *_LAYERS)} for config in configs]
+    chosen = any(
+        isinstance(config.target_modules, str) or any(getattr(config, n) for n in _LAYERS[1:]) for config in configs
+    )
+    configs[0].use_rslora = False
+    for part, config in zip(parts, configs, strict=True) if chosen else ():
+        config.target_modules = _adapted(model, part)
+        config.layers_to_transform = config.layers_pattern = config.exclude_modules = None
+    try:
+        yield
     finally:
-        configs[0].use_rslora = scaled
+        for config, values in zip(configs, before, strict=True):
+            for name, value in values.items():
+                setattr(config, name, value)
+
+
+def _adapted(model: Any, key: str) -> set[str]:
+    """Names of the modules that the adapter `key` is on."""
+    held = ((name, module) for name, module in model.base_model.model.named_modules() if hasattr(module, "lora_A"))
+    return {name for name, module in held if key in module.lora_A or key in module.lora_embedding_A}
