@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(parser.parse_args(arguments).run())
 
 
+def _python_s_own_first() -> None:
+    """Look for Python's modules in its own folders before the current one: a `random.py` there stops nothing then."""
+    own = os.path.dirname(os.__file__)  # noqa: PTH120  pathlib imports what may be hidden by such a file
+    sys.path.sort(key=lambda place: not place.startswith(own) or "site-packages" in place)
+
+
 def _doctor() -> int:
+    _python_s_own_first()
     from lora_magic.diagnosis import examine
     from lora_magic.display.doctor import doctor_text
 

@@ -294,12 +294,14 @@ class Session:
 
     def _further(self, config: TrainConfig) -> tuple[TrainConfig, Path | None]:
         """The settings and the folder to start from, where an adapter is to be trained further."""
+        from lora_magic.drawer.moves import loadable
         from lora_magic.training.further import further
 
         if config.continue_from is None:
             return config, None
         name = config.continue_from or config.from_run or config.name
         folder, _ = self._adapter_folder(name)
+        loadable(folder)
         return further(config, folder, name), folder
 
     def _activate(self, name: str) -> None:
@@ -341,7 +343,9 @@ class Session:
             raise LoraError(
                 f'"{folder}" is not an adapter: it has no adapter_config.json.', "Give a peft adapter's folder."
             )
-        if self._base is None:
+        if folder.is_file():
+            raise LoraError(f'"{name}" is a file; an adapter is a folder.', "Give the folder that holds it.")
+        if self._base is None or len(folder.parts) > 1:
             raise LoraError(f'There is no adapter or folder "{name}".', f"You are in {Path.cwd()}.")
         raise self._unknown(name, "adapter or folder")
 

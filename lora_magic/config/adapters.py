@@ -67,6 +67,8 @@ class AdaptersConfig(Config):
                 value = math.nan
             if not math.isfinite(value):
                 raise LoraError(f'"{part}" has no number for a weight.', "For example --combine a=0.7,b=0.3.")
+            if name.strip() in found:
+                raise LoraError(f'"{name.strip()}" is named twice.', "Give each adapter one weight.")
             found[name.strip()] = value
         if len(found) < 2:
             raise LoraError("Combining takes two adapters or more.", "For example --combine a=0.7,b=0.3.")

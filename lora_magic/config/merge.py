@@ -45,7 +45,10 @@ class MergeConfig(Config):
         return int(float(found[1]) * _UNITS[(found[2] or "B").upper()]) if found else 0
 
     def check(self) -> None:
-        """A shard size that can be read and holds something."""
+        """An adapter and a folder that have names, and a shard size that can be read and holds something."""
+        for what, given in (("NAME|FOLDER", self.name), ("OUT", self.out)):
+            if not given.strip():
+                raise LoraError(f"{what} is empty.", "For example %lora_merge support out/support-16bit.")
         if self.shard_bytes < _SMALLEST_SHARD:
             raise LoraError(
                 f"shard-size must be a size of at least 1MB, got {self.shard_size!r}.", "Write, say, 4GB or 500MB."

@@ -14,12 +14,14 @@ def examine() -> Diagnosis:
     """
     installed = Installed()
     cards = card.cards()
+    own_names = tuple(clashes.own_names())
     checks: list[Check] = [
         *machine.checks(),
         *card.checks(cards),
         *packages.checks(installed, bool(cards)),
         *clashes.checks(installed, cards),
-        *imports.checks(installed),
+        *own_names,
+        *(() if own_names else imports.checks(installed)),  # what fails beside such a file fails because of it
     ]
     return Diagnosis(_each_once(checks))
 

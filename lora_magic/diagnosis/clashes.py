@@ -17,6 +17,11 @@ OLDEST_TORCHAO = "0.16.0"
 OLDEST_UNSLOTH = "2026.10.7"
 RESTART = "restart the kernel"
 HELD = (*STACK, *UNSLOTH, "numpy", "pyarrow", "pandas", "torchao", "protobuf", "pillow")
+NOT_USED = frozenset(
+    "aifc antigravity cgi chunk crypt graphlib mailbox nis pipes sched shelve smtplib sunau symtable telnetlib this "
+    "trace turtle wave xdrlib zipapp".split()
+)
+"""Python's modules that no run imports."""
 FILES = (*STACK, *UNSLOTH, "numpy", "pyarrow", "pyyaml", "pillow")
 
 
@@ -104,6 +109,20 @@ def _shadowed(installed: Installed) -> Iterator[Check]:
             yield Check(package, version, FAILS, f"its files are gone: {listed.parent}", remedy)
         elif found is not None and not _same(found, listed):
             yield Check(package, version, FAILS, f"{found} is imported in its place", f"rename {found}")
+
+
+def own_names() -> Iterator[Check]:
+    """Files and packages of the user's that Python imports in place of modules of its own."""
+    try:
+        here = Path.cwd()
+        found = sorted(here.iterdir()) if {"", str(here)} & set(sys.path) else []
+    except OSError:
+        return
+    for path in found:
+        is_module = path.suffix == ".py" if path.is_file() else (path / "__init__.py").is_file()
+        if is_module and path.stem in sys.stdlib_module_names - NOT_USED:
+            told = f"{path} is imported in place of Python's own module"
+            yield Check(path.stem, "", FAILS, told, f"rename {path}")
 
 
 def _same(one: Path, other: Path) -> bool:

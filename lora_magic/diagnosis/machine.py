@@ -29,10 +29,7 @@ def checks() -> Iterator[Check]:
     memory = available_memory()
     if memory is not None:
         yield _memory(*memory)
-    yield _disk("disk", Path.cwd(), "runs are written here")
-    cache = cache_folder()
-    if not _same_disk(cache, Path.cwd()):
-        yield _disk("disk of downloads", cache, f"models are kept in {cache}", needed=False)
+    yield from _disks()
     yield token()
 
 
@@ -60,6 +57,21 @@ def _memory(available: int, total: int) -> Check:
     if available < ENOUGH_MEMORY:
         return Check("RAM", found, NOTE, "enough for models up to 1B", "restart other kernels")
     return Check("RAM", found, FINE)
+
+
+def _disks() -> Iterator[Check]:
+    cache = cache_folder()
+    try:
+        here = Path.cwd()
+    except OSError:
+        yield Check("disk", "", FAILS, "the current folder is gone", "change into another folder")
+        return
+    if os.access(here, os.W_OK | os.X_OK):
+        yield _disk("disk", here, "runs are written here")
+    else:
+        yield Check("disk", "", FAILS, f"runs are written into {here}, which is closed to you", "use another folder")
+    if not _same_disk(cache, here):
+        yield _disk("disk of downloads", cache, f"models are kept in {cache}", needed=False)
 
 
 def _disk(what: str, folder: Path, told: str, needed: bool = True) -> Check:
@@ -108,5 +120,5 @@ def token() -> Check:
     except OSError:
         pass
     if "google.colab" in sys.modules:
-        return Check("Hub token", "", FINE, "Colab's secret HF_TOKEN is asked for when a model needs it")
-    return Check("Hub token", "", FINE, "none; gated and private models alone need one")
+        return Check("Hub token", "asked for when needed", FINE, "from Colab's secret HF_TOKEN")
+    return Check("Hub token", "none", FINE, "gated and private models alone need one")

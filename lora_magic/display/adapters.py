@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from lora_magic.demo import MODEL_DIR
 from lora_magic.display import theme, units
 from lora_magic.display.safe import html_text, inline, line
 from lora_magic.display.tables import html_table, terminal_width, text_table, wrap
@@ -11,9 +13,11 @@ from lora_magic.results import AdapterEntry, Adapters
 
 HEADER = ("adapter", "where", "kind", "size", "held-out loss", "effective rank", "base")
 RIGHT = (3, 4)
+CAPTION = "effective rank by block, as a share of the rank"
 BLOCKS = "▁▂▃▄▅▆▇█"
 _BAR, _HEIGHT = 7, 26
 _MOST_BARS = 64
+_MOST_PICTURES = 16
 
 
 def adapters_html(result: Adapters) -> str:
@@ -22,7 +26,8 @@ def adapters_html(result: Adapters) -> str:
     parts = [f"<div>{inline(_title(result))}</div>", done]
     if result.adapters:
         parts.append(html_table(*_table(result), RIGHT))
-        parts += [_strip(entry) for entry in result.adapters if entry.effective_ranks]
+    strips = [_strip(entry) for entry in _pictured(result)]
+    parts += [f'<div style="{theme.SMALL}">{CAPTION}</div>', *strips] if strips else []
     parts += [f'<div style="{theme.SMALL}">{inline(note)}</div>' for note in _notes(result)]
     return f'<div style="{theme.BOX}">{"".join(parts)}</div>'
 
@@ -35,10 +40,8 @@ def adapters_text(result: Adapters, width: int | None = None) -> str:
         parts += wrap(line(result.done), limit)
     if result.adapters:
         parts += ["", text_table(*_table(result), RIGHT, limit)]
-    for entry in result.adapters:
-        if entry.effective_ranks:
-            strip = "".join(_symbol(_share(rank, entry)) for _, rank in _bars(entry))
-            parts += wrap(f"{line(entry.name)}: {strip} effective rank by block, of {entry.rank}", limit)
+    strips = [(entry.name, _symbols(entry)) for entry in _pictured(result)]
+    parts += ["", text_table(("adapter", CAPTION), strips, (), limit)] if strips else []
     return "\n".join([*parts, *(wrapped for note in _notes(result) for wrapped in wrap(line(note), limit))])
 
 
@@ -47,7 +50,7 @@ def _title(result: Adapters) -> str:
         return "There are no adapters here yet. %lora_train NAME --data demo-json makes one."
     count = "1 adapter" if len(result.adapters) == 1 else f"{len(result.adapters):,} adapters"
     if result.base is None:
-        bases = {entry.base for entry in result.adapters if entry.base}
+        bases = {_shown(entry.base) for entry in result.adapters if entry.base}
         return f"{count} on disk{f' for {bases.pop()}' if len(bases) == 1 else ''}; no model is loaded"
     return f"{count}; {result.base} answers with {result.active}"
 
@@ -65,11 +68,26 @@ def _row(entry: AdapterEntry) -> tuple[str, ...]:
     used = f"{sum(ranks) / len(ranks):.1f} of {entry.rank}" if ranks else "–"
     size = units.size(entry.bytes) if entry.bytes else "–"
     loss = units.loss(entry.held_out) if entry.held_out is not None else "–"
-    return entry.name, entry.place, entry.kind, size, loss, used, entry.base or "–"
+    return entry.name, entry.place, entry.kind, size, loss, used, _shown(entry.base) or "–"
+
+
+def _shown(base: str) -> str:
+    """A Hub id as it is; of a path its last part, which tells more in less room."""
+    if base == str(MODEL_DIR):
+        return "demo"
+    is_path = base.startswith(("/", "~", ".")) or "\\" in base
+    return re.split(r"[\\/]", base.rstrip("\\/"))[-1] if is_path else base
+
+
+def _pictured(result: Adapters) -> list[AdapterEntry]:
+    """Those whose ranks are drawn: of many the first, which are those in memory."""
+    return [entry for entry in result.adapters if entry.effective_ranks][:_MOST_PICTURES]
 
 
 def _notes(result: Adapters) -> list[str]:
-    return [f"{entry.name}: {entry.note}" for entry in result.adapters if entry.note] + list(result.notes)
+    notes = [f"{entry.name}: {entry.note}" for entry in result.adapters if entry.note] + list(result.notes)
+    more = sum(bool(entry.effective_ranks) for entry in result.adapters) - _MOST_PICTURES
+    return [*notes, f"the ranks of {more:,} more are not drawn"] if more > 0 else notes
 
 
 def _bars(entry: AdapterEntry) -> list[tuple[str, float]]:
@@ -88,8 +106,9 @@ def _share(rank: float, entry: AdapterEntry) -> float:
     return min(1.0, rank / max(1, entry.rank))
 
 
-def _symbol(share: float) -> str:
-    return BLOCKS[min(len(BLOCKS) - 1, int(share * len(BLOCKS)))]
+def _symbols(entry: AdapterEntry) -> str:
+    most = len(BLOCKS) - 1
+    return "".join(BLOCKS[min(most, int(_share(rank, entry) * len(BLOCKS)))] for _, rank in _bars(entry))
 
 
 def _strip(entry: AdapterEntry) -> str:
@@ -104,5 +123,5 @@ def _strip(entry: AdapterEntry) -> str:
     frame = (
         f"display:inline-block;height:{_HEIGHT}px;border-bottom:{theme.LINE};vertical-align:bottom;white-space:nowrap"
     )
-    label = f'<span style="{theme.SMALL}">{inline(entry.name)}: effective rank by block, of {entry.rank}</span>'
+    label = f'<span style="{theme.SMALL}">{inline(entry.name)}, of {entry.rank}</span>'
     return f'<div style="margin:4px 0"><span style="{frame};overflow-x:auto;max-width:100%">{bars}</span> {label}</div>'

@@ -48,13 +48,11 @@ def _differences(result: MergeResult) -> list[tuple[str, ...]]:
     measured = [
         ("merged, against base + adapter, both in float32", result.merged),
         (f"as written, with the rounding to {result.dtype}", result.stored),
-        ("as written, against the adapter on the base it was trained on", result.trained),
-        ("the base as loaded, against the base in float32 (its quantisation)", result.quantisation),
+        ("as written, against the adapter as trained", result.trained),
+        ("base as loaded, against itself in float32", result.quantisation),
     ]
-    return [(what, *_figures(found)) for what, found in measured] if result.probes else []
+    return [(what, *_figures(found)) for what, found in measured if found is not None]
 
 
-def _figures(found: Agreement | None) -> tuple[str, str, str]:
-    if found is None:
-        return ("not measured", "", "")
+def _figures(found: Agreement) -> tuple[str, str, str]:
     return (units.share(found.same_top), units.scientific(found.kl), units.scientific(found.largest))

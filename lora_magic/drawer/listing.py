@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,15 @@ def entries(adapters: Mapping[str, Adapter], active: str) -> tuple[AdapterEntry,
 def _on_disk() -> Iterable[Path]:
     folder = RUNS.absolute()
     try:
-        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        found = sorted(folder.iterdir(), key=_in_order) if folder.is_dir() else []
         return [place.resolve() for run in found if ((place := run / "adapter") / CONFIG).is_file()]
     except OSError:
         return []
+
+
+def _in_order(run: Path) -> list[tuple[int, str]]:
+    """Sorts numbers in names by their value: `first-2` comes before `first-10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", run.name)]
 
 
 def _entry(name: str, path: Path | None, place: str, kind: str) -> AdapterEntry:
@@ -69,7 +75,7 @@ def kind_of(recorded: Mapping[str, Any]) -> str:
     """Method and rank of an adapter by its own record, such as "lora, rank 8"."""
     kind = str(recorded.get("peft_type") or "unknown").lower()
     if kind == "lora":
-        kind = "dora" if recorded.get("use_dora") else "rslora" if recorded.get("use_rslora") else "lora"
+        kind = ("rs" if recorded.get("use_rslora") else "") + ("dora" if recorded.get("use_dora") else "lora")
     rank = _rank(recorded)
     return f"{kind}, rank {rank}" if rank else kind
 

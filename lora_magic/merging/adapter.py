@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from lora_magic.errors import LoraError
 from lora_magic.merging.originals import read_json, require_inside
-from lora_magic.merging.tensors import Reader, Stored, listing
+from lora_magic.merging.tensors import FLOATING, Reader, Stored, listing
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -22,6 +22,7 @@ _FACTOR = re.compile(
     r"(?P<module>.+)\.(?:lora_(?P<linear>[AB])\.weight|lora_embedding_(?P<embedding>[AB])"
     r"|(?P<magnitude>lora_magnitude_vector)(?:\.weight)?|lora_B\.(?P<bias>bias))"
 )
+_PART = re.compile(r"\.lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)\.")
 _WRAPPERS = re.compile(r"\.(?:base_layer|modules_to_save)(?=\.)")
 
 _REFUSED_SETTINGS = (
@@ -80,6 +81,8 @@ class Adapter:
         replaced: whole tensors that take an original's place, by parameter name.
         by_peft: the kind's name where peft itself merges it, layer by layer; else empty. Then `factors` and
             `replaced` are empty.
+        unknown: settings that say something and that the installed peft does not have.
+        saved_by: the version of peft that saved it; may be empty.
     """
 
     folder: Path
@@ -96,6 +99,8 @@ class Adapter:
     factors: Mapping[str, Factors]
     replaced: Mapping[str, Stored]
     by_peft: str = ""
+    unknown: tuple[str, ...] = ()
+    saved_by: str = ""
 
     @property
     def method(self) -> str:
@@ -126,18 +131,37 @@ def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> f
 
 
 def _refuse_unsupported(settings: Mapping[str, Any], folder: Path) -> None:
-    kind = str(settings.get("peft_type", "missing"))
-    if kind in _REFUSED_KINDS or kind == "missing":
+    import peft
+
+    kind = str(settings.get("peft_type") or "")
+    if not kind:
+        raise LoraError(
+            f"{folder / CONFIG} does not say its peft_type.", "Use the file that was saved with the weights."
+        )
+    if kind in _REFUSED_KINDS:
         raise LoraError(f"{folder} has peft_type {kind}, which has no merged form.", f"Supported: {SUPPORTED}.")
+    if kind not in peft.PeftType.__members__:
+        raise LoraError(
+            f"{folder} has peft_type {kind}, which peft {peft.__version__} does not know.", f"Supported: {SUPPORTED}."
+        )
     used = [name for name in _REFUSED_SETTINGS if settings.get(name)]
     if used:
-        raise LoraError(f"{folder} uses {used[0]}, which is not merged here.", f"Supported: {SUPPORTED}.")
+        raise LoraError(f"{folder} uses {used[0]}, which is not supported here.", f"Supported: {SUPPORTED}.")
     start = str(settings.get("init_lora_weights", True)).lower()
     if start.startswith(_REFUSED_STARTS):
         raise LoraError(
             f"{folder} was started with init_lora_weights={start}, which also changes the base's weights.",
             "Save it as a plain LoRA: save_pretrained with path_initial_model_for_weight_conversion.",
         )
+
+
+def _unknown(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings that say something and that the installed peft does not have."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    config: Any = PEFT_TYPE_TO_CONFIG_MAPPING[str(settings["peft_type"])]
+    known = {field.name for field in fields(config)}
+    return tuple(sorted(name for name, value in settings.items() if value and name not in known))
 
 
 def _weights_file(folder: Path) -> Path:
@@ -171,6 +195,12 @@ def _factors(module: str, parts: Mapping[str, Stored], folder: Path) -> Factors:
     a, b = parts.get(f"{kind}_A"), parts.get(f"{kind}_B")
     if a is None or b is None:
         raise LoraError(f"{folder / WEIGHTS} has only a part of {module}.", "Save the adapter again.")
+    for stored in (a, b):
+        if stored.dtype not in FLOATING:
+            raise LoraError(
+                f"{folder / WEIGHTS} holds {stored.name} in {stored.dtype}; factors are fractions.",
+                "Save the adapter again, unquantised.",
+            )
     return Factors(a, b, kind == "embedding", parts.get("magnitude"), parts.get("bias"))
 
 
@@ -183,6 +213,11 @@ def _sorted_tensors(tensors: Mapping[str, Stored], folder: Path) -> tuple[dict[s
             raise LoraError(f"{folder / WEIGHTS} holds {key}, which is no name that peft gives.", "Save it with peft.")
         name = key.removeprefix(_PREFIX)
         found = _FACTOR.fullmatch(name)
+        if not found and _PART.search(name):
+            raise LoraError(
+                f"{folder / WEIGHTS} holds {name}, which is no name that peft gives.",
+                "Save it with peft's save_pretrained.",
+            )
         if found:
             kind, letter = next(
                 (kind, value) for kind, value in found.groupdict().items() if kind != "module" and value
@@ -266,4 +301,4 @@ def read_adapter(folder: Path) -> Adapter:
         raise LoraError(f"{folder / WEIGHTS} is empty.", "Train or save the adapter again.")
     adapter = _for_peft(folder, settings) if _is_for_peft(settings, tensors) else _adapter(folder, settings, tensors)
     _refuse_broken_values(tensors)
-    return adapter
+    return replace(adapter, unknown=_unknown(settings), saved_by=str(settings.get("peft_version") or ""))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_magic.errors import LoraError, nearest
-from lora_magic.files import refuse_occupied
+from lora_magic.files import disk_errors, refuse_occupied
 from lora_magic.merging.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
 from lora_magic.merging.companions import is_companion, model_card, write_companions
 from lora_magic.merging.originals import Originals, find_originals, unquantised_name
@@ -29,6 +29,7 @@ DTYPES = ("float16", "bfloat16", "float32")
 
 _WRITING_SHARE = 0.6
 _RECIPE_VERSION = 1
+_WRITTEN = re.compile(r"config\.json|model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 
 Progress = Callable[[float, str], None]
 
@@ -98,9 +99,10 @@ def merge(
     settings = settings or Settings()
     adapter_folder, out = adapter_folder.expanduser(), out.expanduser()
     _check_settings(settings)
-    _check_places(out, adapter_folder, base)
-    refuse_occupied(out, settings.overwrite)
-    _refuse_foreign(out)
+    with disk_errors(out):
+        _check_places(out, adapter_folder, base)
+        refuse_occupied(out, settings.overwrite)
+        _refuse_foreign(out)
     adapter = read_adapter(adapter_folder)
     with work_folder(out, settings.overwrite) as work:
         job = _prepared(adapter, base, revision, settings, work, name or adapter_folder.name)
@@ -233,9 +235,8 @@ def _check_places(out: Path, adapter_folder: Path, base: str) -> None:
 
 def _refuse_foreign(out: Path) -> None:
     """Overwriting is for model folders: one with anything else in it is left alone."""
-    known = (".safetensors", ".json", ".jinja", ".model", ".txt")
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
-        if not (is_companion(entry) or (entry.is_file() and entry.suffix in known)):
+        if not (is_companion(entry) or (entry.is_file() and _WRITTEN.fullmatch(entry.name))):
             raise LoraError(f"{out} holds {entry.name}, which no merge wrote.", "Choose another folder.")
     if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
         raise LoraError(f"{out} is not a model folder.", "Choose another folder.")
@@ -263,6 +264,9 @@ def _notes(job: _Job, found: Differences) -> tuple[str, ...]:
             "the base is known only in 4 bits: what its quantisation changed stays in these weights, "
             "and they are no closer to the original model than it was"
         )
+    if adapter.unknown:
+        saved = f" by peft {adapter.saved_by}" if adapter.saved_by else ""
+        notes.append(f"the adapter was saved{saved} with {', '.join(adapter.unknown)}, unknown here and left out")
     if job.plan.untied:
         notes.append("the output head is written apart from the embedding: the adapter changes only one of them")
     if adapter.base and _plain(adapter.base) != _plain(originals.source):

@@ -66,7 +66,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _weight_files(folder: Path, source: str) -> dict[str, set[str] | None]:
-    """Names of the weight files, each with the tensors that the index expects in it (None: no index)."""
+    """Names of the weight files, each with the tensors that the index expects in it (None: no index).
+
+    A single file goes before an index, as in transformers.
+    """
+    if (folder / SINGLE).exists():
+        return {SINGLE: None}
     if (folder / INDEX).exists():
         expected: dict[str, set[str] | None] = {}
         for name, file in dict(read_json(folder / INDEX).get("weight_map", {})).items():
@@ -76,8 +81,6 @@ def _weight_files(folder: Path, source: str) -> dict[str, set[str] | None]:
             if names is not None:
                 names.add(name)
         return expected
-    if (folder / SINGLE).exists():
-        return {SINGLE: None}
     pickles = sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("*.pt")])
     if pickles:
         raise LoraError(
@@ -132,8 +135,11 @@ def require_inside(file: Path, folder: Path) -> None:
 
 
 def _listed(folder: Path, source: str) -> dict[str, Stored]:
+    """Every tensor of the weight files: where the index says, and what it leaves out where it is found."""
     weights: dict[str, Stored] = {}
-    for file, expected in sorted(_weight_files(folder, source).items()):
+    files = _weight_files(folder, source)
+    indexed = {name for names in files.values() for name in names or ()}
+    for file, expected in sorted(files.items()):
         if not (folder / file).exists():
             raise LoraError(f"{source} has no {file}, which its index names.", "Download the base again.")
         require_inside(folder / file, folder)
@@ -141,7 +147,8 @@ def _listed(folder: Path, source: str) -> dict[str, Stored]:
         missing = sorted((expected or set()) - found.keys())
         if missing:
             raise LoraError(f"{file} of {source} has no tensor {missing[0]}.", "Download the base again.")
-        weights.update({name: stored for name, stored in found.items() if expected is None or name in expected})
+        own = {name: stored for name, stored in found.items() if name in (expected or ()) or name not in indexed}
+        weights.update(own)
     return weights
 
 
@@ -180,6 +187,8 @@ def find_originals(
     """
     folder = Path(base).expanduser()
     local = folder.is_dir()
+    if folder.is_file():
+        raise LoraError(f"{base} is a file, not a model's folder.", "Name the folder that holds its config.json.")
     if not local and (folder.is_absolute() or base.startswith((".", "~"))):
         raise LoraError(f"There is no folder {base}.", "Check the path of the base.")
     with disk_errors(folder):

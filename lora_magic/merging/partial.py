@@ -61,6 +61,11 @@ class Work:
                 path.unlink()
         return finished
 
+    def has_something(self) -> bool:
+        """Whether a next run would find files here that it need not make or fetch again."""
+        made = (place.rglob("*") for place in (self.folder, self.parked))
+        return any(path.is_file() for found in made for path in found)
+
     def put_in_place(self, overwrite: bool) -> None:
         """Give the finished files their name, all at once."""
         with atomic_folder(self.target, overwrite=overwrite) as partial:
@@ -84,8 +89,8 @@ def _linked(source: Path, target: Path) -> None:
 def work_folder(target: Path, overwrite: bool) -> Iterator[Work]:
     """The hidden folder for a merge into `target`, alone in it.
 
-    When the block raises, the folder is removed and everything is as it was, but when the network failed what was
-    done stays for the next run, as it does when the process is killed.
+    When the block raises, the folder is removed and everything is as it was, but when the network failed half-way
+    what was done stays for the next run, as it does when the process is killed.
 
     Args:
         target: the output.
@@ -107,7 +112,7 @@ def work_folder(target: Path, overwrite: bool) -> Iterator[Work]:
             yield work
             work.put_in_place(overwrite)
         except BaseException as error:
-            if not isinstance(error, Unreachable):
+            if not (isinstance(error, Unreachable) and work.has_something()):
                 _remove(work.root, missing)
             raise
         _remove(work.root, [])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lora_magic.backends.base import Base, BaseFacts
+from lora_magic.backends.fetch import NAMES
 from lora_magic.config import MergeConfig
 from lora_magic.dataset.examples import Example
 from lora_magic.errors import LoraError
+from lora_magic.merging.adapter import CONFIG
 from lora_magic.merging.merge import Progress, Settings, merge
+from lora_magic.merging.originals import read_json
 from lora_magic.merging.verify import LogitSource
 from lora_magic.results import MergeResult, RunSummary
 
@@ -51,7 +53,7 @@ def merge_as_asked(
 
     import_stack()
     facts = base.facts if base is not None else None
-    source, revision = (config.base, None) if config.base else recorded_base(folder, facts)
+    source, revision = (str(NAMES.get(config.base, config.base)), None) if config.base else recorded_base(folder, facts)
     known = facts is not None and source == facts.path
     probes: list[list[int]] = []
     if config.verify:
@@ -97,19 +99,18 @@ def recorded_base(folder: Path, loaded: BaseFacts | None) -> tuple[str, str | No
     Raises:
         LoraError: the adapter's record cannot be read, or names nothing that is there.
     """
-    try:
-        recorded = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LoraError(
-            f"{folder / 'adapter_config.json'} cannot be read ({error}).", "Give an intact adapter."
-        ) from None
-    name = str(recorded.get("base_model_name_or_path") or "") if isinstance(recorded, dict) else ""
+    recorded = read_json(folder / CONFIG)
+    name = str(recorded.get("base_model_name_or_path") or "")
     if loaded is not None and name in (loaded.path, ""):
         return loaded.path, loaded.revision
     gone = Path(name).is_absolute() and not Path(name).is_dir()
     if gone and loaded is not None:
         return loaded.path, loaded.revision
-    if gone or not name:
+    if not name:
+        raise LoraError(
+            f"{folder} does not say which base it was trained on.", "Name it: --base MODEL, or load it with %lora_load."
+        )
+    if gone:
         raise LoraError(
             f'The base of {folder} is not here: "{name}".', "Load that base first with %lora_load, or name it: --base."
         )

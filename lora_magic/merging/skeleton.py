@@ -34,6 +34,10 @@ def plain_name(name: str) -> str:
     return _ADDED.sub("", name)
 
 
+class Incomplete(LoraError):
+    """An adapter holds values for some of the modules that its settings name, and none for others."""
+
+
 def skeleton(folder: Path, trust_remote_code: bool) -> Any:
     """A causal language model whose parameters take no memory; its buffers are real.
 
@@ -90,7 +94,7 @@ def with_adapter(model: Any, folder: Path) -> Any:
         folder: the adapter's.
 
     Raises:
-        LoraError: the adapter does not fit the model.
+        LoraError: the adapter does not fit the model; Incomplete where some of it does.
     """
     from peft import PeftConfig, PeftModel, set_peft_model_state_dict
     from safetensors import SafetensorError
@@ -112,10 +116,23 @@ def with_adapter(model: Any, folder: Path) -> Any:
         raise LoraError(f"The adapter {folder} does not fit this base: {reason}", wrong) from error
     except (OSError, SafetensorError) as error:
         raise LoraError(f"{folder / WEIGHTS} cannot be read ({error}).", "Save the adapter again.") from error
-    for name, parameter in adapted.named_parameters():
-        if not is_hollow(parameter) and bool(parameter.isnan().any()):
-            raise LoraError(f"{folder} has no {plain_name(name)}, which its settings ask for.", "Save it again.")
+    _require_filled(adapted, folder)
     return adapted.eval()
+
+
+def _require_filled(adapted: Any, folder: Path) -> None:
+    """Refuse an adapter that lacks some of what its settings ask for on this base.
+
+    Where it lacks all of it the adapter and the model only name their modules differently.
+    """
+    held = {name: bool(p.isnan().any()) for name, p in adapted.named_parameters() if not is_hollow(p)}
+    lacking = [plain_name(name) for name, broken in held.items() if broken]
+    if lacking:
+        kind = LoraError if all(held.values()) else Incomplete
+        raise kind(
+            f"{folder} has no {lacking[0].replace('.default.', '.')}, which its settings ask for.",
+            "Name the base that it was trained on.",
+        )
 
 
 def _make_room(adapted: Any, own: set[str], saved: set[str]) -> None:

@@ -16,7 +16,7 @@ from lora_magic.errors import LoraError
 from lora_magic.files import readable_bytes
 from lora_magic.merging.logits import agreement
 from lora_magic.merging.originals import Originals, find_originals
-from lora_magic.merging.skeleton import Streamed, Weights, of_originals, of_outputs, skeleton, with_adapter
+from lora_magic.merging.skeleton import Incomplete, Streamed, Weights, of_originals, of_outputs, skeleton, with_adapter
 from lora_magic.merging.stream import exact_products
 from lora_magic.merging.updates import Plan
 from lora_magic.results import Agreement
@@ -183,7 +183,8 @@ class Verification:
             report: called with the share done and what is being done.
 
         Raises:
-            LoraError: the merge's arithmetic differs from the adapter's by more than the tolerance.
+            LoraError: the merge's arithmetic differs from the adapter's by more than the tolerance, or the adapter
+                lacks a part of what its settings ask for on this base.
         """
         reason = reason_not_to_measure(self._originals, self._probes)
         if not reason:
@@ -194,7 +195,7 @@ class Verification:
             try:
                 with exact_products():
                     self._measure(batch, written, report)
-            except _Wrong:
+            except (_Wrong, Incomplete):
                 raise
             except LoraError as error:
                 reason = f"differences not measured: {error.problem}"
@@ -222,6 +223,8 @@ class Verification:
             found.trained = agreement(batch.picked(self._trained.adapter), table)
             base = self._table(batch, self._skeleton(self._originals.folder), origins, report, (0.75, "the base alone"))
             found.quantisation = agreement(base, batch.picked(self._trained.base))
+        else:
+            found.notes.append("not compared with the adapter as trained: it is not in memory")
 
     def _skeleton(self, folder: Path) -> Any:
         return skeleton(folder, self._trust)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_magic.diagnosis import machine
 from tests.doctor.places import REPOSITORY, Place, healthy, own_requirements
 
 Break = Callable[[Place], object]
@@ -115,6 +117,16 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "a file of the user's own in the way": (
         lambda place: (place.has("datasets", "4.8.5", datasets=""), (place.here / "datasets.py").touch()),
         "datasets.py is imported in its place",
+        "rename",
+    ),
+    "a file of the user's own in place of Python's": (
+        lambda place: (place.here / "random.py").write_text("x = 1"),
+        "random.py is imported in place of Python's own module",
+        "rename",
+    ),
+    "a package of the user's own in place of Python's": (
+        lambda place: ((place.here / "json").mkdir(), (place.here / "json" / "__init__.py").touch()),
+        "json is imported in place of Python's own module",
         "rename",
     ),
     "no library for the card": (
@@ -227,7 +239,31 @@ def test_a_full_disk_fails_a_run(place: Place, small_disk: Path) -> None:
     assert "disk 0 bytes free: a run needs 200 MiB" in said(done, "fails")
 
 
+@pytest.mark.parametrize("name", ["html.py", "logging.py", "platform.py", "queue.py"])
+def test_one_file_in_the_way_is_one_problem(place: Place, name: str) -> None:
+    (place.here / name).write_text("x = 1")
+    (place.here / "this.py").touch()
+    (place.here / "venv").mkdir()
+    done = place.doctor()
+    assert done.returncode == 1
+    assert done.stdout.startswith("One thing would make a run fail.") and f"rename {place.here / name}" in done.stdout
+
+
+def test_a_folder_that_is_gone_or_closed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = place.here / "gone"
+    gone.mkdir()
+    script = "import os, sys; os.rmdir(os.getcwd()); from lora_magic.__main__ import main; sys.exit(main(['doctor']))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=gone, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert done.returncode == 1 and "the current folder is gone" in said(done, "fails")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != Path.cwd())
+    assert any(check.state == "fails" and "closed to you" in check.told for check in machine.checks())
+
+
 def test_a_token_is_found_and_not_shown(place: Place) -> None:
+    assert "Hub token none" in said(place.doctor(), "fine")
     secret = "hf_abcdefghijklmnop"
     place.environment["HF_TOKEN"] = secret
     done = place.doctor()

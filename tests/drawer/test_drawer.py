@@ -104,7 +104,7 @@ def test_a_sum_of_adapters_is_the_sum_of_their_updates(
     found = drawer(
         session, combine="one=0.7, two=-0.5", name="both", method=method, rank=10 if method == "svd" else None
     )
-    assert session.active == "both" and "0.7 x one + -0.5 x two" in found.done
+    assert session.active == "both" and "0.7 x one - 0.5 x two" in found.done
     both = delta(session, "both")
     for name in one:
         wanted = 0.7 * one[name] - 0.5 * two[name]
@@ -185,7 +185,7 @@ def test_what_does_not_fit_or_is_no_safe_adapter_is_refused(session: Session, tm
     shutil.copytree(path, cut)
     whole = (cut / "adapter_model.safetensors").read_bytes()
     (cut / "adapter_model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LoraError, match="cannot be read"):
+    with pytest.raises(LoraError, match="cut short or damaged"):
         drawer(session, import_from=str(cut))
     with pytest.raises(LoraError, match=r"no adapter or folder|not an adapter"):
         drawer(session, import_from="./nowhere")
@@ -203,6 +203,19 @@ def test_five_adapters_have_one_base_between_them(session: Session) -> None:
         trained(session, name)
     own = sum(p.numel() for n, p in base._model.named_parameters() if session.adapters["fifth"].key in n.split("."))
     assert size() == two + 3 * own
+
+
+def test_many_are_listed_in_the_order_of_their_numbers_and_the_first_drawn(session: Session) -> None:
+    path = session.adapters["first"].path
+    assert path is not None
+    for number in range(2, 20):
+        shutil.copytree(path, path.parents[1] / f"copy-{number}" / "adapter")
+    found = drawer(session)
+    assert [entry.name for entry in found.adapters[2:]] == [f"copy-{number}" for number in range(2, 20)]
+    shown = bundle(found)
+    for view in (shown["text/plain"], shown["text/html"]):
+        assert "copy-19" in view and "the ranks of 4 more are not drawn" in view
+    assert sum(line.endswith(("█", "▇", "▆")) for line in shown["text/plain"].splitlines()) == 16
 
 
 def test_a_damaged_adapter_is_listed_with_what_is_wrong(session: Session) -> None:
@@ -240,6 +253,7 @@ def test_without_a_model_what_is_on_disk_is_listed(session: Session) -> None:
         ({"combine": "a,b"}, "needs a name"),
         ({"combine": "a", "name": "c"}, "two adapters"),
         ({"combine": "a=x,b", "name": "c"}, "no number"),
+        ({"combine": "a=1,b,a=2", "name": "c"}, "named twice"),
         ({"combine": "a,b", "remove": "a", "name": "c"}, "two things"),
         ({"name": "c"}, "--as names"),
         ({"import_from": "x", "name": "base"}, "cannot be"),
