@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -163,6 +164,17 @@ def requirements(source: str, pins: Mapping[str, str]) -> list[str]:
     return [own, *(f"{name}=={pins[name]}" for name in ("unsloth", "unsloth-zoo"))]
 
 
+def well_named(wheel: Path, folder: Path) -> Path:
+    """A wheel under a name that pip takes: a browser or Colab adds ` (1)` to that of a file uploaded again.
+
+    Args:
+        wheel: as uploaded.
+        folder: where a copy may go.
+    """
+    name = re.sub(r" ?\(\d+\)", "", wheel.name)
+    return wheel if name == wheel.name else Path(shutil.copyfile(wheel, folder / name))
+
+
 def constraints(pins: Mapping[str, str], here: Mapping[str, str]) -> str:
     """The pins, and what is kept at the version that is here."""
     kept = {normal(name): here[normal(name)] for name in KEPT if normal(name) in here}
@@ -186,7 +198,8 @@ def install(source: str, pins: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         limits = Path(folder) / "constraints.txt"
         limits.write_text(constraints(pins, versions()))
-        wanted = requirements(source, pins)
+        taken = str(well_named(Path(source), Path(folder))) if source.endswith(".whl") else source
+        wanted = requirements(taken, pins)
         pip(arguments(wanted, limits))
         if not is_from(source):  # pip leaves another build of the same version where it is
             pip([*arguments(wanted[:1], limits), "--force-reinstall", "--no-deps"])

@@ -26,10 +26,11 @@ INSTALL = """\
 #@markdown On Colab this brings what the runtime lacks, in about a minute; elsewhere it does nothing. \
 Until lora_magic is published, upload its wheel (the folder at the left) or give its path on Drive.
 wheel = "/content/lora_magic*.whl"  #@param {type:"string"}
-import glob, sys, urllib.request, zipfile
+import glob, os, sys, urllib.request, zipfile
 
 if "google.colab" in sys.modules:
-    source = (sorted(glob.glob(wheel)) or ["ADDRESS"])[-1]
+    wheels = [path for path in glob.glob(wheel) if path.endswith(".whl")]
+    source = max(wheels, key=os.path.getmtime, default="ADDRESS")
     try:
         script = (
             zipfile.ZipFile(source).read("lora_magic/_colab/install.py")

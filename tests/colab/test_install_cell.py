@@ -169,6 +169,24 @@ def test_another_wheel_of_the_same_version_replaces_the_one_before(runtime: Runt
     assert checked.stdout == "True\n"
 
 
+def test_a_wheel_that_was_uploaded_again_is_the_one_that_counts(runtime: Runtime) -> None:
+    """Colab calls the second upload of a file `NAME (1).whl`, which pip takes for no wheel."""
+    assert runtime.cell().returncode == 0
+    first = next((runtime.root / "content").glob("*.whl"))
+    aside = first.rename(first.with_suffix(".aside"))
+    again = runtime.own_wheel(mark="NEW = True\n").rename(first.with_name(f"{first.stem} (1).whl"))
+    aside.rename(first)
+    os.utime(again, (first.stat().st_atime, first.stat().st_mtime + 60))
+    done = runtime.cell()
+    assert done.returncode == 0, done.stderr
+    script = "import lora_magic.mark as m; print(m.NEW)"
+    checked = subprocess.run([runtime.python, "-c", script], capture_output=True, text=True, check=False)
+    assert checked.stdout == "True\n"
+    for file in runtime.index.iterdir():
+        file.unlink()
+    assert "nothing had to be installed" in runtime.cell().stdout
+
+
 @pytest.mark.parametrize("imported", ["datasets", "torch", ""])
 def test_a_restart_is_asked_for_only_where_a_package_in_use_has_changed(imported: str, runtime: Runtime) -> None:
     done = runtime.cell(f"import {imported}" if imported else "")
@@ -200,11 +218,10 @@ def test_what_pip_refuses_is_told_in_its_own_last_lines(runtime: Runtime) -> Non
     assert "unsloth" not in runtime.versions()
 
 
-def test_no_wheel_and_no_address_is_one_line(runtime: Runtime) -> None:
-    done = runtime.cell(
-        "import urllib.request\nurllib.request.urlopen = lambda *_, **__: 1 / 0", field="/nowhere/*.whl"
-    )
-    assert done.stderr.splitlines()[-1].startswith("RuntimeError: No wheel at /nowhere/*.whl, and nothing at https://")
+@pytest.mark.parametrize("field", ["/nowhere/*.whl", "/usr/lib"])
+def test_no_wheel_and_no_address_is_one_line(runtime: Runtime, field: str) -> None:
+    done = runtime.cell("import urllib.request\nurllib.request.urlopen = lambda *_, **__: 1 / 0", field=field)
+    assert done.stderr.splitlines()[-1].startswith(f"RuntimeError: No wheel at {field}, and nothing at https://")
 
 
 @pytest.mark.parametrize("made", [install.RestartNeeded("Restart."), install.NotInstalled("pip said\nno")])
