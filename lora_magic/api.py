@@ -99,9 +99,15 @@ def _compare(config: CompareConfig) -> Comparison:
 
         return compared_blind(session(), config, notebook_variables())
     from lora_magic.display.comparison_live import LiveComparison
+    from lora_magic.results.selected import Wanted, as_asked
 
     with said("Comparing", lambda: "Model and adapters are as they were."), LiveComparison("Comparing") as live:
-        return session().compare(config, live, notebook_variables(), live.show)
+        made = session().compare(config, live, notebook_variables(), live.show)
+    if config.browse:
+        from lora_magic.forms.browsing import browsed
+
+        return browsed(made, Wanted.of(config))
+    return as_asked(made, Wanted.of(config))
 
 
 def _chat(config: ChatConfig) -> Chat:

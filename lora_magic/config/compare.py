@@ -11,6 +11,9 @@ from lora_magic.errors import LoraError, nearest
 
 NO_MEASURES = "none"
 CRITERIA = ("accuracy", "style", "safety")
+SHOWN = ("all", "better", "worse", "different", "same", "cut")
+SORTED = ("change", "lowest", "highest")
+_SELECTING = ("show", "by", "column", "against", "text", "sort", "browse")
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,27 @@ class CompareConfig(Config):
     votes: str | None = option(
         None, "folder that votes are kept in (the run's unless given)", metavar="FOLDER", offers="folder"
     )
+    show: str = option(
+        "all", "rows to show first, the others folded: by a measure, by answers, or cut off", choices=SHOWN
+    )
+    by: str | None = option(
+        None, "measure that --show and --sort go by (the first that tells rows apart unless given)",
+        metavar="MEASURE", offers="measures",
+    )  # fmt: skip
+    column: str | None = option(
+        None, "column that --show and --sort judge (the last one unless given)", metavar="NAME", offers="columns"
+    )
+    against: str | None = option(
+        None, "column that it is held against (the baseline unless given)", metavar="NAME", offers="columns"
+    )
+    text: str | None = option(None, "rows whose prompt, reference or an answer holds this", metavar="TEXT")
+    sort: str | None = option(None, "order of rows: by the change, or by the column's own figure", choices=SORTED)
+    browse: bool = option(False, "a bar above the rows that sorts and filters them")
 
     def check(self) -> None:
-        """Prompts that are text or rows, at least one that is not blank, and a vote that can be held."""
+        """Prompts that are text or rows, at least one that is not blank, a vote and a selection that can be made."""
         self._check_vote()
+        self._check_selection()
         for name, value in (("prompts", self.prompts), ("general", self.general)):
             listed = [value] if isinstance(value, str) else value
             if isinstance(value, int | float | Mapping) or (isinstance(value, list | tuple) and not _one_kind(value)):
@@ -81,6 +101,15 @@ class CompareConfig(Config):
             if name not in CRITERIA:
                 remedy = nearest(name, CRITERIA) or f"Known: {', '.join(CRITERIA)}."
                 raise LoraError(f'scores cannot be "{name}".', remedy)
+
+    def _check_selection(self) -> None:
+        chosen = [name for name in _SELECTING if getattr(self, name) not in (None, False, "all")]
+        if self.blind and chosen:
+            raise LoraError(f"{chosen[0]} tells whose answers they are.", "Leave it out, or compare without --blind.")
+        needs = [name for name in ("by", "sort") if getattr(self, name) is not None]
+        needs += [f"show {self.show}"] if self.show in ("better", "worse") else []
+        if needs and self.wanted == []:
+            raise LoraError(f"{needs[0]} goes by a measure, and measures is none.", "Leave out --measures none.")
 
     @property
     def criteria(self) -> tuple[str, ...]:

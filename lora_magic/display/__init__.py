@@ -31,9 +31,11 @@ def bundle(result: object) -> dict[str, Any]:
     Raises:
         TypeError: it is no result of ours.
     """
-    result = _in_front(result)
+    is_shown = _is_shown(result)
+    if not is_shown and (front := _in_front(result)) is not result:
+        result, is_shown = front, _is_shown(front)
     module, name = _view(result)
-    if isinstance(result, TrainResult | Votes | Chat) and import_module("lora_magic.display.shown").take_shown(result):
+    if is_shown:
         name = "compact"
     whole = getattr(module, f"{name}_bundle", None)
     if whole is not None:
@@ -54,9 +56,17 @@ def text(result: object) -> str:
     return made
 
 
+def _is_shown(result: object) -> bool:
+    """Whether the running cell shows it already; true once."""
+    can_be = isinstance(result, TrainResult | Votes | Chat | Comparison)
+    return can_be and bool(import_module("lora_magic.display.shown").take_shown(result))
+
+
 def _in_front(result: object) -> object:
-    """A blind vote stands in front of what is voted on."""
-    return result.votes if isinstance(result, Comparison) and result.votes is not None else result
+    """A blind vote stands in front of what is voted on; rows that were selected of it show themselves."""
+    if isinstance(result, Comparison) and result.votes is not None and result.selection is None:
+        return result.votes
+    return result
 
 
 def _view(result: object) -> tuple[ModuleType, str]:

@@ -108,7 +108,7 @@ def _figure(one: Measure, name: str) -> str:
     if value is None:
         return "–"
     mark = _mark(one, name)
-    said = f"{_number(value.mean, one.unit)} {mark}".rstrip()
+    said = f"{number(value.mean, one.unit)} {mark}".rstrip()
     weight = ";font-weight:bold" if mark == BEST else ""
     between = _interval(value, one.unit)
     below = f'<div style="{_SMALL};white-space:nowrap">{between}</div>' if between else ""
@@ -120,7 +120,7 @@ def _told(one: Measure, name: str) -> str:
     if value is None:
         return "–"
     between = _interval(value, one.unit)
-    parts = [_number(value.mean, one.unit), _mark(one, name), f"({between})" if between else ""]
+    parts = [number(value.mean, one.unit), _mark(one, name), f"({between})" if between else ""]
     return " ".join(part for part in parts if part)
 
 
@@ -169,10 +169,16 @@ def _amount(size: float, unit: str) -> str:
         points = 100 * size
         return f"{points:.0f} points" if points >= 1.95 else f"{points:.1f} points"
     named = f" {unit}" if unit in ("words", "nats") else ""
-    return f"{_number(size, unit)}{named}"
+    return f"{number(size, unit)}{named}"
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str) -> str:
+    """A figure as it is shown; a share as percent.
+
+    Args:
+        value: the figure.
+        unit: as in `Measure`.
+    """
     if not math.isfinite(value):
         return "–"
     return f"{_percent(value)}%" if unit == "share" else f"{value:,.{_decimals(value, unit)}f}"

@@ -17,10 +17,11 @@ from lora_magic.evaluation.asked import Questions, questions
 from lora_magic.evaluation.columns import BASE, Column, Prompting, columns, prompting
 from lora_magic.evaluation.forgetting import forgetting, general_questions
 from lora_magic.evaluation.losses import ColumnLosses
-from lora_magic.evaluation.measures import Scored, check, measure
+from lora_magic.evaluation.measures import Scored, check, check_by, measure
 from lora_magic.evaluation.wide import check_wide, wide_base
 from lora_magic.results import Comparison, Forgetting
 from lora_magic.results.measures import Measures
+from lora_magic.results.selected import Wanted
 
 LOSS_MEASURES = {"held-out-loss", "perplexity", "auc"}
 # Without references fewer answers tell nothing.
@@ -90,6 +91,9 @@ class _Work:
         self.columns = columns(names, scene.adapters)
         self.run = scene.speaking(names)
         check(config.wanted or (), config.embedder or "")
+        Wanted.of(config).check([column.name for column in self.columns])
+        if config.by is not None:
+            check_by(config.by, config.wanted)
         if any(column.wide for column in self.columns):
             check_wide(scene.base.facts)
         self.questions: Questions = questions(config, self.run, scene.variables)

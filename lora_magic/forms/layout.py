@@ -63,7 +63,7 @@ LAYOUTS: dict[str, Layout] = {
         ("model", "gpu", "data"),
         {
             "Rows": ("rows", "tokens_per_row", *_ROWS),
-            "Adapter": ("rank", "method", "target"),
+            "Adapter": ("rank", "method", "dropout", "target", "bias"),
             "Batch and length": ("batch", "micro_batch", "epochs", "max_steps", "checkpointing", "optimizer"),
             "Model and price": ("bits", "backend", "revision", "price"),
         },
@@ -84,6 +84,7 @@ LAYOUTS: dict[str, Layout] = {
         {
             "Answers": ("max_new_tokens", "temperature", "top_p", "system", "seed"),
             "Numbers": ("measures", "embedder", "general"),
+            "Rows shown": ("show", "by", "sort", "column", "against", "text", "browse"),
             "Blind vote": ("blind", "scores", "votes"),
         },
     ),

@@ -11,6 +11,7 @@ from lora_magic.results.shown import Shown
 
 if TYPE_CHECKING:
     from lora_magic.results.measures import Difference, Measures
+    from lora_magic.results.selected import Selection
     from lora_magic.results.votes import Votes
 
 
@@ -69,6 +70,8 @@ class Comparison(Shown):
         notes: lines worth reading, such as where it was interrupted.
         asked: prompts there were; more than rows where it was interrupted, 0 for as many as rows.
         votes: the blind vote on it, which is shown in its place; None where nobody is asked to vote.
+        selection: which of the rows these are, as `where` made it; None for all. Measures, what was forgotten and
+            seconds are those of all rows.
     """
 
     model: str
@@ -83,11 +86,67 @@ class Comparison(Shown):
     notes: tuple[str, ...] = ()
     asked: int = 0
     votes: Votes | None = None
+    selection: Selection | None = None
 
     @property
     def interrupted(self) -> bool:
         """True when the user stopped it before every prompt was answered."""
-        return len(self.rows) < self.asked
+        return len(self.rows if self.selection is None else self.selection.whole.rows) < self.asked
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The answers' columns in order; the base comes first where the adapters do not name it."""
+        if self.selection is not None:
+            return self.selection.whole.columns
+        has_base = any("base" in row.outputs for row in self.rows)
+        return ("base", *self.adapters) if has_base and "base" not in self.adapters else tuple(self.adapters)
+
+    def where(
+        self,
+        show: str = "all",
+        *,
+        by: str | None = None,
+        column: str | None = None,
+        against: str | None = None,
+        text: str | None = None,
+        sort: str | None = None,
+    ) -> Comparison:
+        """Some of the rows, or the rows in another order; of a selection, those of its rows.
+
+        Args:
+            show: "better" or "worse" for rows where the column is so by a measure, "different" or "same" for those
+                where its answer is, "cut" for those with an answer that ended at the token limit, "all".
+            by: the measure by name or title; the first of which one way is better and that tells rows apart unless
+                given.
+            column: whose answers are judged; the last one unless given.
+            against: the column that they are held against; the baseline unless given.
+            text: what the prompt, the reference or an answer must hold, in any case of letters.
+            sort: "change" for the largest change by the measure first, either way; "lowest" or "highest" for the
+                column's own figure; the rows' own order unless given.
+
+        Returns:
+            A comparison of these rows, which says so. Its measures and what was forgotten are still those of all rows,
+            and `selection.whole` is the comparison of all.
+
+        Raises:
+            LoraError: a name is unknown, nothing was measured, or a blind vote on it is under way.
+        """
+        from lora_magic.results.selected import Wanted, selected
+
+        return selected(self, Wanted(show, by, column, against, text, sort))
+
+    def browse(self) -> Comparison:
+        """Show it below a bar that sorts and filters its rows, in a notebook; of a selection, those of its rows.
+
+        Returns:
+            The comparison itself; elsewhere than in a notebook it shows itself without a bar.
+
+        Raises:
+            LoraError: a blind vote on it is under way.
+        """
+        from lora_magic.forms.browsing import browsed
+
+        return browsed(self)
 
     def to_json(
         self,

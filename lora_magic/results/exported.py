@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,10 @@ def as_json(comparison: Comparison, format: str, columns: tuple[str, str] | None
     if format != OWN:
         remedy = nearest(format, [OWN, LLM_COMPARATOR]) or f"Known: {OWN}, {LLM_COMPARATOR}."
         raise LoraError(f'There is no format "{format}".', remedy)
-    return _text({"format": OWN, "version": VERSION, **_plain(comparison)})
+    whole = {"format": OWN, "version": VERSION, **_plain(replace(comparison, selection=None))}
+    if comparison.selection is not None:
+        whole["selection"] = {"said": comparison.selection.line, "numbers": list(comparison.selection.numbers)}
+    return _text(whole)
 
 
 def _text(value: Any) -> str:

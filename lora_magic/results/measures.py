@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Measure:
         values: by column.
         differences: from the baseline, by column; the baseline has none.
         note: how it is counted, and what was seen on the way.
+        by_row: by column, the figure of each row of the comparison by itself, None where the row is not measured;
+            empty where a row by itself has none (macro-F1, AUC).
     """
 
     name: str
@@ -65,6 +67,7 @@ class Measure:
     values: Mapping[str, Value]
     differences: Mapping[str, Difference]
     note: str = ""
+    by_row: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ def test_the_notebook_tells_what_changed(executed: tuple[nbformat.NotebookNode, 
     four = shown(notebook, "compare-four")
     assert "base · base+system · base+3-shot · json" in four
     assert "base+system with the system text" in four and "base+3-shot after training rows" in four
+    better = shown(notebook, "compare-where")
+    assert "of 60 rows: json better than base+system by Field subject, with “what kind”" in better
+    assert "numbers of all 60 rows" in better
     talked = shown(notebook, "compare-chat")
     assert "chat with base, json" in talked
     assert "2 rows of kept.jsonl" in shown(notebook, "compare-kept")

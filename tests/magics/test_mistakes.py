@@ -85,6 +85,21 @@ def test_the_very_first_step_learns(loaded: InteractiveShell) -> None:
     assert made.eval_losses[1][1] < made.eval_losses[0][1]
 
 
+def test_a_line_chooses_the_rows_that_are_shown_and_keeps_the_others(loaded: InteractiveShell) -> None:
+    import lora_magic
+
+    asked = "\n".join(f"What is {number}?" for number in range(12))
+    made = result(loaded, f"%%lora_compare --adapters base --max-new-tokens 2 --text 'IS 1'\n{asked}")
+    assert [row.prompt for row in made.rows] == ["What is 1?", "What is 10?", "What is 11?"]
+    assert made.selection.line == "3 of 12 rows: with “IS 1”" and len(made.selection.whole.rows) == 12
+    assert "the other 9 rows" in made._repr_mimebundle_()["text/html"]
+    made = lora_magic.compare(asked.split("\n"), adapters=["base"], max_new_tokens=6, by="length", sort="highest")
+    lengths = made.measures.measures[0].by_row["base"]
+    assert [lengths[number - 1] for number in made.selection.numbers] == sorted(lengths, reverse=True)
+    made = result(loaded, "%%lora_compare --adapters base --max-new-tokens 2 --sort lowest\nWhy?")
+    assert made.selection is None and made.notes[-1].startswith("all rows are shown, in their own order: There are no")
+
+
 def test_use_decides_what_a_comparison_shows(loaded: InteractiveShell) -> None:
     for name in ("one", "two"):
         loaded.run_cell(f"%lora_train {name} --data rows --max-steps 1").raise_error()

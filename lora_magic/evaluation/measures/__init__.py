@@ -6,6 +6,7 @@ Nothing here runs a model but the embedding model of "similarity"; heavy librari
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 from lora_magic.errors import LoraError, nearest
@@ -15,8 +16,9 @@ from lora_magic.evaluation.measures.kinds import CHOSEN, kind
 from lora_magic.evaluation.measures.similarity import named_model, similarity
 from lora_magic.evaluation.measures.table import TITLES, Asked, LeftOut, Scored, counted
 from lora_magic.results.measures import Measure, Measures
+from lora_magic.results.selected import is_called
 
-__all__ = ["MEASURES", "Scored", "check", "measure"]
+__all__ = ["MEASURES", "Scored", "check", "check_by", "measure"]
 
 MEASURES: tuple[str, ...] = tuple(TITLES)
 """Every measure by name, in the order to show them."""
@@ -45,6 +47,7 @@ _MADE: Mapping[str, Callable[[Asked], Measure | list[Measure]]] = {
 # What a measure imports, and the package that brings it.
 _NEEDS = {"bleu": ("sacrebleu", "sacrebleu"), SIMILARITY: ("sentence_transformers", "sentence-transformers")}
 _MANY_VERDICTS = 10
+_OF_ALL_ROWS = ("macro-f1", "auc")
 _FAULTS = frozenset(("repetition", "parroting", "abstention"))
 
 
@@ -67,6 +70,28 @@ def check(wanted: Iterable[str], embedder: str = "") -> None:
             raise LoraError(f'The measure "{name}" needs {package}, which is not installed.', f"pip install {package}")
     if embedder:
         named_model(embedder)
+
+
+def check_by(by: str, wanted: Sequence[str] | None) -> None:
+    """Refuses a measure that rows cannot be sorted by; before answers are made is the time to ask.
+
+    Args:
+        by: its name or title; a field of JSON answers is known when there are some.
+        wanted: the measures that will be made; None where they will be chosen.
+
+    Raises:
+        LoraError: it does not exist, will not be made, or has no figure of a row by itself.
+    """
+    if is_called(by.replace(":", " ").split(" ")[0], "json-field", "field"):
+        return
+    alone = [name for name in MEASURES if name not in _OF_ALL_ROWS]
+    name = next((name for name, title in TITLES.items() if is_called(by, name, title.text)), None)
+    if name is None:
+        raise LoraError(f'There is no measure "{by}".', nearest(by, alone) or f"There are {', '.join(alone)}.")
+    if name in _OF_ALL_ROWS:
+        raise LoraError(f"{TITLES[name].text} is a figure of all rows together.", f"Choose of {', '.join(alone)}.")
+    if wanted is not None and name not in wanted:
+        raise LoraError(f"{name} is not among the measures.", f"Add it: --measures {','.join([*wanted, name])}")
 
 
 def measure(
@@ -101,7 +126,7 @@ def measure(
     check(wanted or (), embedder)
     whole = [place for place, row in enumerate(rows) if all(column in row.outputs for column in columns)]
     asked = Asked(
-        [rows[place] for place in whole],
+        [replace(rows[place], place=place) for place in whole],
         columns,
         baseline,
         Bootstrap(seed),
@@ -109,6 +134,7 @@ def measure(
         {column: [of[place] for place in whole] for column, of in (losses or {}).items()},
         {column: [of[place] for place in whole] for column, of in (label_losses or {}).items()},
         embedder,
+        len(rows),
     )
     found = kind([row.reference or "" for row in asked.referenced])
     chosen = (*CHOSEN[found.name], *([SIMILARITY] if embedder else [])) if wanted is None else wanted

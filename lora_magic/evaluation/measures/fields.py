@@ -81,14 +81,15 @@ def accuracy(asked: Asked) -> list[Measure]:
         for column, answers in found.items()
     }
     overall = {column: np.array([sum(row.values()) / len(row) for row in of]) for column, of in right.items()}
+    measured = [row for row, _ in rows]
     shown = names[:MOST_FIELDS] if len(names) > 1 else []
     return [
-        by_rows(asked, "json-fields", overall, _note(asked, found, rows, names)),
+        by_rows(asked, "json-fields", overall, _note(asked, found, rows, names), rows=measured),
         *(
             by_rows(
                 asked, f"json-field:{name}",
                 {column: np.array([float(row.get(name, np.nan)) for row in of]) for column, of in right.items()},
-                title=Title(f"Field {name}", "share", "higher"),
+                title=Title(f"Field {name}", "share", "higher"), rows=measured,
             )
             for name in shown
         ),

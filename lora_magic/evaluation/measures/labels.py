@@ -52,7 +52,7 @@ def accuracy(asked: Asked) -> Measure:
     """The share of answers that give the right label."""
     truth, given, note = _read(asked)
     scores = {column: (of == truth).astype(np.float64) for column, of in given.items()}
-    return by_rows(asked, "label-accuracy", scores, note)
+    return by_rows(asked, "label-accuracy", scores, note, rows=referenced(asked))
 
 
 def macro_f1(asked: Asked) -> Measure:

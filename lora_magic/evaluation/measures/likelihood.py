@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lora_magic.evaluation.intervals import Floats, Statistic
-from lora_magic.evaluation.measures.table import Asked, LeftOut, by_figure, counted
+from lora_magic.evaluation.measures.table import Asked, LeftOut, Scored, by_figure, by_row, counted
 from lora_magic.results.measures import Measure
 
 
 def loss(asked: Asked) -> Measure:
     """Nats a trained token of all rows together, as training reports it."""
-    rows, note = _known(asked)
+    rows, measured, note = _known(asked)
     figures = {column: _a_token(nats, tokens) for column, (nats, tokens) in rows.items()}
-    return by_figure(asked, "held-out-loss", figures, _scores(rows), f"Nats a token of the reference.{note}")
+    scores = _scores(rows)
+    alone = by_row(asked, measured, scores)
+    return by_figure(asked, "held-out-loss", figures, scores, f"Nats a token of the reference.{note}", alone=alone)
 
 
 def perplexity(asked: Asked) -> Measure:
     """e to the held-out loss."""
-    rows, note = _known(asked)
+    rows, measured, note = _known(asked)
     figures = {column: _exp(_a_token(nats, tokens)) for column, (nats, tokens) in rows.items()}
-    return by_figure(asked, "perplexity", figures, _scores(rows), f"e to the held-out loss.{note}")
+    scores = _scores(rows)
+    with np.errstate(over="ignore"):
+        alone = by_row(asked, measured, {column: np.exp(of) for column, of in scores.items()})
+    return by_figure(asked, "perplexity", figures, scores, f"e to the held-out loss.{note}", alone=alone)
 
 
-def _known(asked: Asked) -> tuple[Mapping[str, tuple[Floats, Floats]], str]:
-    """Nats and tokens a row by column, of the rows where every column has a finite loss."""
+def _known(asked: Asked) -> tuple[Mapping[str, tuple[Floats, Floats]], Sequence[Scored], str]:
+    """Nats and tokens a row by column, of the rows where every column has a finite loss, and those rows."""
     columns = [column for column in asked.columns if column in asked.losses]
     if not columns:
         raise LeftOut("no losses were computed")
@@ -37,7 +42,8 @@ def _known(asked: Asked) -> tuple[Mapping[str, tuple[Floats, Floats]], str]:
     lost = int((~known).sum())
     verb = "is" if lost == 1 else "are"
     note = f" {counted(lost, 'row')} without a trained token or with no finite loss {verb} left out." if lost else ""
-    return {column: (pair[known, 0], pair[known, 1]) for column, pair in pairs.items()}, note
+    measured = [row for row, is_known in zip(asked.rows, known, strict=True) if is_known]
+    return {column: (pair[known, 0], pair[known, 1]) for column, pair in pairs.items()}, measured, note
 
 
 def _scores(rows: Mapping[str, tuple[Floats, Floats]]) -> dict[str, Floats]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lora_magic.evaluation.intervals import Floats, Statistic
 from lora_magic.evaluation.measures import texts
-from lora_magic.evaluation.measures.table import Asked, LeftOut, Scored, by_figure, by_rows, scored
+from lora_magic.evaluation.measures.table import Asked, LeftOut, Scored, by_figure, by_row, by_rows, scored
 from lora_magic.results.measures import Measure
 
 _BLEU_TOP = 100.0
@@ -53,8 +53,9 @@ def _rouge_n(one: str, other: str, n: int) -> float:
 
 
 def _against(asked: Asked, name: str, compare: Callable[[str, str], float], note: str) -> Measure:
-    scores = scored(asked, referenced(asked), lambda row, answer: compare(answer, row.reference or ""))
-    return by_rows(asked, name, scores, note)
+    rows = referenced(asked)
+    scores = scored(asked, rows, lambda row, answer: compare(answer, row.reference or ""))
+    return by_rows(asked, name, scores, note, rows=rows)
 
 
 def referenced(asked: Asked) -> list[Scored]:
@@ -83,7 +84,8 @@ def bleu(asked: Asked) -> Measure:
     figures = {column: _corpus(sentences) for column, sentences in found.items()}
     scores = {column: np.array([one.score for one in sentences]) for column, sentences in found.items()}
     said = "characters" if tokenizer == "char" else "words"
-    return by_figure(asked, "bleu", figures, scores, f"sacrebleu, {said} ({tokenizer}), of all rows.", top=_BLEU_TOP)
+    note = f"sacrebleu, {said} ({tokenizer}), of all rows."
+    return by_figure(asked, "bleu", figures, scores, note, top=_BLEU_TOP, alone=by_row(asked, rows, scores))
 
 
 def _corpus(sentences: Sequence[Any]) -> Statistic:

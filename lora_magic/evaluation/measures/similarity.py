@@ -43,7 +43,8 @@ def similarity(asked: Asked) -> Measure:
         )
         for column, of in zip(asked.columns, by_column, strict=True)
     }
-    return by_rows(asked, "similarity", scores, f"Cosine by {_called(folder)}, of the first {longest:,} tokens.")
+    note = f"Cosine by {_called(folder)}, of the first {longest:,} tokens."
+    return by_rows(asked, "similarity", scores, note, rows=rows)
 
 
 def _folder(named: str) -> Path:

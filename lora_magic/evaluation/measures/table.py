@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,11 +20,13 @@ class Scored:
         prompt: what was asked.
         reference: the data's answer, where there is one.
         outputs: answers by column.
+        place: where it stands in the comparison, from 0.
     """
 
     prompt: str
     reference: str | None
     outputs: Mapping[str, str]
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Asked:
         losses: by column, (summed nats, tokens) a row.
         label_losses: by column, a row's nats of each label as the answer.
         embedder: id or folder of a sentence embedding model; "" for one that is at hand.
+        total: rows of the comparison, with those that some column did not answer.
     """
 
     rows: Sequence[Scored]
@@ -85,6 +89,7 @@ class Asked:
     losses: Mapping[str, Sequence[tuple[float, int]]] = field(default_factory=dict)
     label_losses: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     embedder: str = ""
+    total: int = 0
 
     @property
     def referenced(self) -> list[Scored]:
@@ -97,8 +102,9 @@ class LeftOut(Exception):
 
 
 def by_rows(
-    asked: Asked, name: str, scores: Mapping[str, Floats], note: str = "", title: Title | None = None
-) -> Measure:
+    asked: Asked, name: str, scores: Mapping[str, Floats], note: str = "", title: Title | None = None,
+    rows: Sequence[Scored] | None = None,
+) -> Measure:  # fmt: skip
     """A measure that is a mean over rows.
 
     Args:
@@ -107,6 +113,7 @@ def by_rows(
         scores: a number a row by column; a row that is nan in one column counts in none.
         note: the measure's.
         title: where it is not in `TITLES`.
+        rows: the rows that have a number; all unless given.
 
     Raises:
         LeftOut: no row counts.
@@ -115,20 +122,23 @@ def by_rows(
     known = np.all([np.isfinite(column) for column in scores.values()], axis=0)
     if not np.any(known):
         raise LeftOut("no row can be measured")
-    rows = {column: values[known] for column, values in scores.items()}
-    values = {column: asked.bootstrap.value(of, top=said.top) for column, of in rows.items()}
-    base = rows.get(asked.baseline)
+    counting = {column: values[known] for column, values in scores.items()}
+    values = {column: asked.bootstrap.value(of, top=said.top) for column, of in counting.items()}
+    base = counting.get(asked.baseline)
     differences = {
         column: asked.bootstrap.difference(base, of, better=said.better, unit=said.unit, top=said.top)
-        for column, of in rows.items()
+        for column, of in counting.items()
         if base is not None and column != asked.baseline
     }
-    return Measure(name, said.text, said.unit, said.better, values, differences, note)
+    measured = [row for row, counts in zip(asked.rows if rows is None else rows, known, strict=True) if counts]
+    return Measure(
+        name, said.text, said.unit, said.better, values, differences, note, by_row(asked, measured, counting)
+    )
 
 
 def by_figure(
     asked: Asked, name: str, figures: Mapping[str, Statistic], scores: Mapping[str, Floats], note: str = "",
-    top: float | None = None,
+    top: float | None = None, alone: Mapping[str, tuple[float | None, ...]] | None = None,
 ) -> Measure:  # fmt: skip
     """A measure that is one figure of all rows together.
 
@@ -139,6 +149,7 @@ def by_figure(
         scores: a number a row by column, which tells better rows from worse ones; higher numbers are more.
         note: the measure's.
         top: the most that it can be, where its unit does not say.
+        alone: the figure of each row by itself, as `by_row` gives it, where a row has one.
     """
     said = TITLES[name]
     most = said.top if top is None else top
@@ -151,7 +162,23 @@ def by_figure(
         for column, of in figures.items()
         if asked.baseline in figures and column != asked.baseline
     }  # fmt: skip
-    return Measure(name, said.text, said.unit, said.better, values, differences, note)
+    return Measure(name, said.text, said.unit, said.better, values, differences, note, alone or {})
+
+
+def by_row(asked: Asked, rows: Sequence[Scored], scores: Mapping[str, Floats]) -> dict[str, tuple[float | None, ...]]:
+    """Numbers of some rows by column, each at its row's place in the comparison; None at the others.
+
+    Args:
+        asked: what is measured.
+        rows: those that have a number.
+        scores: their numbers by column; what is no finite number is None.
+    """
+    found = {}
+    for column, numbers in scores.items():
+        pairs = zip(rows, numbers.tolist(), strict=True)
+        at = {row.place: number for row, number in pairs if math.isfinite(number)}
+        found[column] = tuple(at.get(place) for place in range(asked.total))
+    return found
 
 
 def scored(asked: Asked, rows: Sequence[Scored], score: Callable[[Scored, str], float]) -> dict[str, Floats]:
