@@ -76,7 +76,7 @@ class Field:
         if self._is_flag:
             return widgets.Checkbox(**named, indent=False, layout=_WIDE)
         if meta["choices"]:
-            empty = [(NONE, None)] if self._meta.default is None else []
+            empty = [(NONE, "")] if self._meta.default is None else []
             options = [*empty, *((str(choice), choice) for choice in meta["choices"])]
             return widgets.Dropdown(**named, options=options, style=style, layout=_LIST)
         if meta["bare"] is not None:

@@ -309,3 +309,15 @@ def test_hostile_text_in_a_field_stays_text() -> None:
     opened.put("max_length", HOSTILE)
     for shown in (opened.form.shown_line.value, opened.form.fields["max_length"].message):
         assert "<script" not in shown and "<img" not in shown and "<svg" not in shown
+
+
+@pytest.mark.parametrize("name", MAGICS)
+def test_every_list_says_what_stands_in_it(name: str) -> None:
+    form = Opened(name).form
+    lists = [field.control for field in form.fields.values() if hasattr(field.control, "options")]
+    chosen = [one for one in lists if hasattr(one, "label")]
+    assert [one.description for one in chosen if not one.label] == []
+    for one in chosen:
+        one.index = len(one.options) - 1
+    form.fill({})
+    assert [one.description for one in chosen if not one.label] == []
