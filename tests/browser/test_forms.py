@@ -36,22 +36,26 @@ class OpenForm:
         return self.box.get_by_role("button", name=words)
 
     def says(self, text: str) -> None:
-        """Wait until the form says it; what it says instead is the failure's message."""
-        from playwright.sync_api import Error as PlaywrightError
+        """Wait until the form says it."""
+        self._waited(self.box.get_by_text(text).first)
 
-        try:
-            self.box.get_by_text(text).first.wait_for()
-        except PlaywrightError:
-            pytest.fail(f"{text!r} is not said:\n{self.cell.inner_text()}")
-
-    def shows(self, text: str, timeout: float = LONG) -> None:
+    def shows(self, text: str) -> None:
         """Wait until an output of the cell shows it."""
-        self.cell.locator(OUTPUT).get_by_text(text).first.wait_for(timeout=timeout)
+        self._waited(self.cell.locator(OUTPUT).get_by_text(text).first, LONG)
 
     def ended(self, how: str) -> None:
         """Wait until a run has ended so, with the form unlocked."""
-        self.box.get_by_text(how, exact=True).wait_for(timeout=LONG)
-        self.button("Run").and_(self.page.page.locator(":enabled")).wait_for()
+        self._waited(self.box.get_by_text(how, exact=True), LONG)
+        self._waited(self.button("Run").and_(self.page.page.locator(":enabled")))
+
+    def _waited(self, what: Locator, timeout: float | None = None) -> None:
+        """Wait for it; what the cell says instead is the failure's message."""
+        from playwright.sync_api import Error as PlaywrightError
+
+        try:
+            what.wait_for(timeout=timeout)
+        except PlaywrightError as error:
+            pytest.fail(f"{error}\n{self.cell.inner_text()}")
 
     def walk(self, words: str) -> None:
         """Press Tab until the focus is on the field with this label or the button with these words."""
