@@ -142,7 +142,7 @@ class Session:
 
         repeat = repeated(config)
         base, before = self._base_for(repeat, report), self.active
-        config, start = self._further(repeat.config)
+        config, start = self._further(repeat.config, config.given)
         for note in repeat.notes:
             report(note)
         key = f"adapter{next(self._keys)}"
@@ -292,8 +292,8 @@ class Session:
             report(f"the run was trained on {then}; this is {facts.model} --bits {facts.bits}")
         return self.base
 
-    def _further(self, config: TrainConfig) -> tuple[TrainConfig, Path | None]:
-        """The settings and the folder to start from, where an adapter is to be trained further."""
+    def _further(self, config: TrainConfig, asked: frozenset[str]) -> tuple[TrainConfig, Path | None]:
+        """The settings and the folder to start from, where an adapter is to be trained further; `asked` are options."""
         from lora_magic.drawer.moves import loadable
         from lora_magic.training.further import further
 
@@ -302,7 +302,7 @@ class Session:
         name = config.continue_from or config.from_run or config.name
         folder, _ = self._adapter_folder(name)
         loadable(folder)
-        return further(config, folder, name), folder
+        return further(config, folder, name, asked), folder
 
     def _activate(self, name: str) -> None:
         self.base.activate(None if name == "base" else self.adapters[name].key)

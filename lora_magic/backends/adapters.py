@@ -81,7 +81,10 @@ class PeftBase:
     def _wanted(self, config: TrainConfig, start: Path | None) -> Any:
         path, revision = self.facts.path, self.facts.revision
         if start is not None:
-            return self._trainable(saved.peft_config(start, path, revision))
+            recorded = saved.peft_config(start, path, revision)
+            if "dropout" in config.given:
+                recorded.lora_dropout = config.dropout
+            return self._trainable(recorded)
         plain = self._model.get_base_model() if self._adapted else self._model
         return self._trainable(peft_config(config, _Unwrapped(plain) if self._adapted else plain, path, revision))
 

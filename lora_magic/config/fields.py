@@ -108,8 +108,10 @@ class Config:
                 raise LoraError(f'Unknown option "{name}".', nearest(name.replace("_", "-"), spelled) or _list(spelled))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with `changes`, checked anew."""
-        return dataclasses.replace(self, **changes)
+        """A copy with `changes`, checked anew; what counts as given stays."""
+        made = dataclasses.replace(self, **changes)
+        object.__setattr__(made, "given", self.given)
+        return made
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by option name, in field order, ready for YAML."""
@@ -230,7 +232,11 @@ def _in_range(field: dataclasses.Field[Any], value: float) -> None:
     inside = (low is None or value >= low) and (above is None or value > above) and (high is None or value <= high)
     if inside and math.isfinite(value):
         return
-    lower = f"at least {low:g}" if low is not None else f"above {above:g}" if above is not None else ""
-    upper = f"at most {high:g}" if high is not None else ""
+    lower = f"at least {_shown(low)}" if low is not None else f"above {_shown(above)}" if above is not None else ""
+    upper = f"at most {_shown(high)}" if high is not None else ""
     bounds = " and ".join(filter(None, [lower, upper])) or "a finite number"
-    raise LoraError(f"{label(field)} must be {bounds}, got {value:g}.", default_hint(field))
+    raise LoraError(f"{label(field)} must be {bounds}, got {_shown(value)}.", default_hint(field))
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"

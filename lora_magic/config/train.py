@@ -84,7 +84,7 @@ class TrainConfig(DataOptions):
                 f"batch {self.batch} cannot be cut into micro-batches of {self.micro_batch}.",
                 "Choose a micro-batch that divides it.",
             )
-        if self.early_stop is not None and self.eval_split == 0:
+        if self.early_stop is not None and self._measures_nothing:
             raise LoraError("early-stop needs held-out rows, and eval-split is 0.", "Give --eval-split 0.05.")
 
     def with_preset(self) -> TrainConfig:
@@ -92,11 +92,15 @@ class TrainConfig(DataOptions):
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         wanted = PRESETS[self.preset]
         changes = {k: v for k, v in wanted.items() if k not in self.given and getattr(self, k) == defaults[k]}
-        if self.eval_split == 0:
+        if self._measures_nothing:
             changes.pop("early_stop", None)
         if self.batch % changes.get("micro_batch", 1):
             changes.pop("micro_batch", None)
         return self.replace(**changes) if changes else self
+
+    @property
+    def _measures_nothing(self) -> bool:
+        return self.eval_split == 0 and self.eval_data is None
 
     @property
     def scale(self) -> float:

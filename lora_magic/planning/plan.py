@@ -13,6 +13,7 @@ from lora_magic.estimate import Alternative, Choice, Estimate
 from lora_magic.planning.architecture import Architecture
 from lora_magic.planning.calibration import data
 from lora_magic.planning.calibration import tokens_per_row as usual_length
+from lora_magic.planning.length import epoch_steps, run_steps
 from lora_magic.planning.memory import GIB, STATE_BYTES, parts, weights
 from lora_magic.planning.setting import Setting
 from lora_magic.planning.speed import Card, step
@@ -27,6 +28,8 @@ RUNNERS_UP = 4
 BACKED_OFF = 0.85
 """After running out of memory, the next plan takes at most this share of the one before."""
 KINDS = ("off", "some", "on", "offload")
+PLAIN_KINDS = ("off", "on")
+"""What transformers can do of them."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,9 @@ def choose(
     room = _room(card, free_gib)
     ranked = _ranked(architecture, card, wanted, room)
     best = ranked[0]
-    count = steps if steps is not None or rows is None else math.ceil(math.ceil(rows * epochs) / batch)
-    seconds = best.seconds * (count or 1)
+    count = steps if steps is not None or rows is None else run_steps(rows, batch, epochs)
+    filled = 1.0 if rows is None else rows / (batch * epoch_steps(rows, batch))
+    seconds = best.seconds * (count or 1) * filled
     return Estimate(
         fits=best.peak <= room, peak_gib=best.peak / GIB, room_gib=room / GIB, card_gib=card.memory_gib,
         context_gib=card.context_gib, margin_gib=MARGIN * card.memory_gib,
@@ -156,14 +160,15 @@ def _checked(wanted: Wanted) -> Wanted:
             f"batch {wanted.batch} cannot be cut into micro-batches of {wanted.micro_batch}.",
             "Choose a micro-batch that divides it.",
         )
-    kinds = KINDS if wanted.backend == "unsloth" else ("off", "on")
+    kinds = KINDS if wanted.backend == "unsloth" else PLAIN_KINDS
     for name, value, known in (
         ("checkpointing", wanted.checkpointing, kinds), ("optimizer", wanted.optimizer, OPTIMIZERS[1:]),
         ("bits", wanted.bits, (4, 8, 16, 32)), ("method", wanted.method, METHODS), ("bias", wanted.bias, BIASES),
         ("backend", wanted.backend, ("unsloth", "transformers")),
     ):  # fmt: skip
         if value is not None and value not in known:
-            raise LoraError(f"{name} cannot be {value!r}.", f"Choose {', '.join(str(k) for k in known)}.")
+            where = " with the transformers backend" if known == PLAIN_KINDS else ""
+            raise LoraError(f"{name} cannot be {value!r}{where}.", f"Choose {', '.join(str(k) for k in known)}.")
     if wanted.method == "dora" and wanted.bits == 8:
         raise LoraError("peft 0.21 cannot train DoRA on 8-bit weights.", "Take bits 4 or 16, or method lora.")
     return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lora_magic.events import Evaluated
@@ -24,7 +25,7 @@ class Best:
         """Take a measurement; True when the run should end. The one before training does not count."""
         if seen.step == 0:
             return False
-        if self.at is None or seen.loss < self.at.loss:
+        if not math.isnan(seen.loss) and (self.at is None or seen.loss < self.at.loss):
             self.at, self._since = seen, 0
             self._weights = [(p, p.detach().clone()) for p in model.parameters() if p.requires_grad]
             return False

@@ -19,6 +19,7 @@ from lora_magic.dataset.tokens import Tokenised
 from lora_magic.errors import Interrupted
 from lora_magic.events import Event, Recovered
 from lora_magic.planning.hardware import used_gib
+from lora_magic.planning.length import epoch_steps, run_steps, whole
 from lora_magic.planning.run_plan import Plan
 from lora_magic.seeding import seeded
 from lora_magic.training.best import Best
@@ -50,11 +51,11 @@ class Schedule:
 
 def schedule(config: TrainConfig, training_rows: int, held_out_rows: int) -> Schedule:
     """The run's length from its settings and the number of rows."""
-    an_epoch = math.ceil(training_rows / config.batch)
-    steps = config.max_steps or max(1, math.ceil(config.epochs * an_epoch))
+    steps = config.max_steps or run_steps(training_rows, config.batch, config.epochs)
     every = config.eval_every or max(1, math.ceil(steps / EVALUATIONS))
-    warmup = round(config.warmup) if config.warmup >= 1 else math.ceil(config.warmup * steps)
-    return Schedule(steps, steps / an_epoch, min(every, steps) if held_out_rows else 0, min(warmup, steps))
+    warmup = round(config.warmup) if config.warmup >= 1 else whole(config.warmup * steps)
+    epochs = steps / epoch_steps(training_rows, config.batch)
+    return Schedule(steps, epochs, min(every, steps) if held_out_rows else 0, min(warmup, steps))
 
 
 def arguments(config: TrainConfig, length: Schedule, plan: Plan, base: Base, folder: Path) -> Any:
@@ -120,8 +121,6 @@ def run(
             callback.trainer = trainer
             with old_objects_set_aside():
                 trainer.train()
-            if best is not None and progressed.reason != "interrupted":
-                best.restore()
     except Stopped:
         progressed.reason = "interrupted"
     finally:
@@ -130,6 +129,8 @@ def run(
         raise Interrupted("The run was stopped before its first step.", "Model and adapters are as they were.")
     if progressed.reason == "interrupted" and progressed.last_step == length.steps:
         progressed.reason = "completed"
+    if best is not None and progressed.reason != "interrupted":
+        best.restore()
     return best
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lora_magic.errors import LoraError
 from lora_magic.files import atomic_file
 from lora_magic.training.runs import find_run, read_settings
 
-KEPT_ROWS, KEPT_HELD_OUT = "data.jsonl", "held_out.jsonl"
+KEPT_ROWS, KEPT_HELD_OUT, KEPT_EVAL_DATA = "data.jsonl", "held_out.jsonl", "eval_data.jsonl"
 LARGEST_KEPT = 64 * 2**20
 UNNAMED = ("variable", "object", "cell")
 _NOT_REPEATED = {"name", "data", "from_run", "continue_from"}
@@ -57,27 +57,43 @@ def repeated(config: TrainConfig) -> Repeat:
     folder = find_run(config.from_run)
     recorded = read_settings(folder)
     given = {name: getattr(config, name) for name in config.given}
-    settings = {**_settings(recorded, given), **given}
+    chosen = _chosen(recorded)
+    settings = {**_settings(recorded, chosen, given), **given}
     notes = [f"settings of the run {folder.name}{_changed(recorded, given)}"]
     if "data" not in given:
         settings["data"], said = _rows(folder, recorded)
         notes.append(said)
+    if "eval_data" not in given:
+        settings["eval_data"] = _eval_data(folder, recorded, chosen)
     settings.setdefault("name", str(recorded.get("name") or folder.name))
     try:
         made = TrainConfig.of(settings)
     except LoraError as error:
         remedy = error.remedy if given else "Give what it names anew, beside --from."
         raise LoraError(f"With the settings of the run {folder.name}: {error.problem}", remedy) from None
+    object.__setattr__(made, "given", (chosen & made.given) | config.given)
     model, bits = str(recorded.get("model") or ""), recorded.get("bits")
     rows = "" if "data" in given else str(recorded.get("content_hash") or "")
     return Repeat(made, model, bits if isinstance(bits, int) else None, rows, tuple(notes))
 
 
-def _settings(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is taken over: everything but what was derived from something that is given anew."""
-    chosen = set(recorded.get("given") or ()) if isinstance(recorded.get("given"), list) else set(recorded)
-    known = {field.name for field in dataclasses.fields(TrainConfig)} - _NOT_REPEATED
-    found = {name: value for name, value in recorded.items() if name in known and value is not None}
+def _chosen(recorded: Mapping[str, Any]) -> frozenset[str]:
+    """The options that somebody gave; all of them in a record that does not say."""
+    given = recorded.get("given")
+    return frozenset(str(name) for name in (given if isinstance(given, list) else recorded))
+
+
+def _settings(recorded: Mapping[str, Any], chosen: Collection[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is taken over: everything but what was derived from something that is given anew.
+
+    What was left to be chosen is taken over as well, or the user's own defaults would stand there now.
+    """
+    fields = {field.name: field for field in dataclasses.fields(TrainConfig) if field.name not in _NOT_REPEATED}
+    found = {
+        name: value
+        for name, value in recorded.items()
+        if name in fields and (value is not None or fields[name].default is None)
+    }
     if "rank" in given and "alpha" not in chosen:
         found.pop("alpha", None)
     if "preset" in given:
@@ -110,19 +126,33 @@ def _rows(folder: Path, recorded: Mapping[str, Any]) -> tuple[object, str]:
     return reference, f"the rows of {reference}"
 
 
-def keep_rows(folder: Path, source: Source) -> None:
+def _eval_data(folder: Path, recorded: Mapping[str, Any], chosen: Collection[str]) -> object:
+    """The held-out rows of the user's own: as the run kept them, or what was given; None where none were."""
+    if (folder / KEPT_EVAL_DATA).is_file():
+        return Source(f"the held-out rows of {folder.name}", read(folder / KEPT_EVAL_DATA).rows)
+    found = recorded.get("eval_data")
+    if found is None and "eval_data" in chosen and "given" in recorded:
+        raise LoraError(f"The run {folder.name} did not keep its held-out rows.", "Give them with --eval-data.")
+    return found
+
+
+def keep_rows(folder: Path, source: Source, own: Source | None = None) -> None:
     """Write the rows that lie in no file into the run's folder, up to 64 MiB, so that the run can be repeated.
 
     Args:
         folder: the run's.
         source: where its rows came from.
+        own: where held-out rows of the user's own came from.
 
     Raises:
         LoraError: no space or no permission.
     """
-    if source.kind not in UNNAMED:
-        return
-    for name, rows in ((KEPT_ROWS, source.rows), (KEPT_HELD_OUT, source.held_out)):
+    parts: list[tuple[str, Rows | None]] = []
+    if source.kind in UNNAMED:
+        parts += [(KEPT_ROWS, source.rows), (KEPT_HELD_OUT, source.held_out)]
+    if own is not None and own.kind in UNNAMED:
+        parts.append((KEPT_EVAL_DATA, own.rows))
+    for name, rows in parts:
         text = _json_lines(rows) if rows is not None else None
         if text is not None:
             atomic_file(folder / name, text)

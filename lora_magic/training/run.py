@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from lora_magic.backends.batches import out_of_memory
 from lora_magic.config import TrainConfig
 from lora_magic.dataset.examples import Example
 from lora_magic.dataset.prepare import Prepared, prepare
+from lora_magic.dataset.sources import Source, read
 from lora_magic.demo import DATASETS
 from lora_magic.errors import LoraError
 from lora_magic.events import Event, Finished, Listener, Started
@@ -20,6 +21,7 @@ from lora_magic.planning.run_plan import Plan, plan
 from lora_magic.results import TrainResult
 from lora_magic.training.best import Best
 from lora_magic.training.callback import Progressed
+from lora_magic.training.further import SHAPE
 from lora_magic.training.loop import Schedule, run, schedule
 from lora_magic.training.record import Record, model_card, new_run_dir
 from lora_magic.training.repeat import keep_rows
@@ -88,9 +90,7 @@ def train(
     """
     config = given.with_preset()
     prepared = prepare(config, base.tokenizer, _longest(config, base), variables, DATASETS)
-    if prepared.held_out is None and config.early_stop:
-        unmeasured = "no rows are held out, so the run cannot stop early"
-        prepared = replace(prepared, notes=(*prepared.notes, unmeasured))
+    prepared = replace(prepared, notes=(*prepared.notes, *_unmet(config, base, prepared)))
     for note in prepared.notes:
         report(note)
     if expected_rows and expected_rows != prepared.content_hash:
@@ -102,12 +102,13 @@ def train(
     length = schedule(config, rows, held_out)
     trainable, total = base.attach(key, config, start)
     folder = new_run_dir(config.name, 4 * trainable)
-    keep_rows(folder, prepared.source)
+    keep_rows(folder, prepared.source, _own(config.eval_data, variables))
     started = Started(
         config.name, base.facts.model, _header(config, base, cut), length.steps, length.epochs, rows, held_out,
         trainable, total,
     )  # fmt: skip
-    settings = _settings(config, given.given, base, prepared)
+    asked = given.given - set(SHAPE) if start is not None else given.given
+    settings = _settings(config, asked, base, prepared)
     emit = Emitter(listeners)
     emit.add(Record(folder, settings))
     return _run(base, key, config, prepared, cut, length, folder, started, settings, emit)
@@ -147,6 +148,21 @@ def _run(
     return Trained(result, config, prepared.source.name, prepared.held_out_examples, problem, prepared.template)
 
 
+def _own(eval_data: object, variables: Mapping[str, object]) -> Source | None:
+    if eval_data is None or isinstance(eval_data, Source):
+        return eval_data
+    return read(eval_data, variables=variables, embedded=DATASETS)
+
+
+def _unmet(config: TrainConfig, base: Base, prepared: Prepared) -> Iterator[str]:
+    """What was asked for and cannot be."""
+    if prepared.held_out is None and config.early_stop:
+        yield "no rows are held out, so the run cannot stop early"
+    most = base.facts.max_length
+    if config.max_length and config.max_length > most:
+        yield f"rows may have {most:,} tokens, not {config.max_length:,}: the model is loaded for no longer ones"
+
+
 def _plan(config: TrainConfig, base: Base, prepared: Prepared) -> Plan:
     facts, lengths = base.facts, prepared.training.rows.lengths
     return plan(
@@ -180,7 +196,7 @@ def _header(config: TrainConfig, base: Base, cut: Plan) -> tuple[tuple[str, str]
 def _settings(config: TrainConfig, given: Iterable[str], base: Base, prepared: Prepared) -> dict[str, object]:
     facts, source = base.facts, prepared.source
     loaded = {"model": facts.model, "revision": facts.revision, "bits": facts.bits, "dtype": facts.dtype}
-    own = config.eval_data if isinstance(config.eval_data, str) else None
+    own = str(config.eval_data) if isinstance(config.eval_data, str | Path) else None
     found_again = {"data": source.name, "data_reference": source.reference, "content_hash": prepared.content_hash}
     return {
         **loaded, **config.as_dict(), **found_again, "eval_data": own, "alpha": config.scale, "given": sorted(given),

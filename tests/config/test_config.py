@@ -75,6 +75,7 @@ def test_any_values_give_a_config_or_one_line_that_names_the_field(values: dict[
         (TrainConfig, {"rank": 2.5}, "rank must be a whole number, got 2.5"),
         (TrainConfig, {"rank": True}, "rank must be a whole number, got True"),
         (TrainConfig, {"lr": -1}, "lr must be above 0 and at most 10, got -1"),
+        (TrainConfig, {"seed": 2**32}, "seed must be at least 0 and at most 4294967295, got 4294967296"),
         (TrainConfig, {"lr": float("nan")}, "got nan"),
         (TrainConfig, {"epochs": "many"}, "epochs must be a number, got 'many'"),
         (TrainConfig, {"method": "lorra"}, 'Did you mean "lora"'),
@@ -93,6 +94,17 @@ def test_mistakes_name_the_field_the_value_and_the_remedy(config_class: Any, val
         config_class.of(values)
     assert said in str(caught.value)
     assert caught.value.remedy
+
+
+def test_held_out_rows_of_one_s_own_are_enough_to_stop_early() -> None:
+    settings: dict[str, Any] = {"data": "x", "eval_data": "y", "eval_split": 0}
+    assert TrainConfig(early_stop=2, **settings).early_stop == 2
+    assert TrainConfig(preset="quality", **settings).with_preset().early_stop == PRESETS["quality"]["early_stop"]
+    assert TrainConfig(preset="quality", data="x", eval_split=0).with_preset().early_stop is None
+
+
+def test_a_changed_copy_remembers_what_was_given() -> None:
+    assert TrainConfig.of({"data": "x", "rank": 8}).replace(lr=1.0).given == {"data", "rank"}
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))

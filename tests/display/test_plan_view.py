@@ -45,7 +45,7 @@ def test_both_views_tell_peak_parts_choice_time_cost_and_other_ways() -> None:
         for name, size in made.parts.items():
             assert (f"{name} {size:.2f} GiB" in view) == (size > 0)
         assert "micro-batch 8 (one pass a step)" in view and "checkpointing off" in view
-        assert "steps 251" in view and "at 0.35 an hour" in view
+        assert "steps 252" in view and "at 0.35 an hour" in view
         assert "An estimate" in view and "Memory: fitted." in view and "a note" in view
         assert "16-bit LoRA: " in view and "full fine-tuning: " in view
         assert all(f"{way.choice.title} " in view for way in made.alternatives)

@@ -44,7 +44,7 @@ def test_runs_have_a_length_and_a_price() -> None:
     one = choose(read(LLAMA_1B), T4, tokens_per_row=170)
     run = choose(read(LLAMA_1B), T4, tokens_per_row=170, rows=1001, epochs=2, price_an_hour=0.35)
     assert (one.steps, one.cost, one.seconds) == (None, None, one.seconds_a_step)
-    assert run.steps == 251 and run.seconds == pytest.approx(251 * one.seconds_a_step)
+    assert run.steps == 252 and run.seconds == pytest.approx(2 * 1001 / 8 * one.seconds_a_step)
     assert run.cost == pytest.approx(run.seconds / 3600 * 0.35)
     assert choose(read(LLAMA_1B), T4, tokens_per_row=170, steps=60).steps == 60
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from lora_magic.config import TrainConfig, UseConfig
+from lora_magic.config import TrainConfig, UseConfig, defaults
 from lora_magic.errors import LoraError
 from lora_magic.session import Session
 from tests.models import rows, write_model
@@ -147,3 +147,99 @@ def test_an_adapter_that_does_not_fit_is_refused_and_nothing_changes(tiny_folder
     (deeper.adapter_path / "adapter_model.safetensors").rename(deeper.adapter_path / "adapter_model.bin")
     with pytest.raises(LoraError, match="pickle"):
         run(session, name="more", data=rows(), max_steps=1, continue_from=str(deeper.adapter_path))
+
+
+def test_dropout_is_the_adapter_s_unless_another_is_asked_for(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    run(session, name="first", data=rows(), max_steps=1, dropout=0.5)
+
+    def dropout(result: Any) -> tuple[float, float]:
+        saved = json.loads((result.adapter_path / "adapter_config.json").read_text())
+        return recorded(result)["dropout"], saved["lora_dropout"]
+
+    settings: dict[str, Any] = {"data": rows(), "max_steps": 2, "continue_from": "first", "lr": 2e-2}
+    kept = run(session, name="kept", **settings)
+    without = run(session, name="without", dropout=0, **settings)
+    assert (dropout(kept), dropout(without)) == ((0.5, 0.5), (0.0, 0.0))
+    assert kept.losses[0] != without.losses[0]
+
+
+def test_a_preset_leaves_the_shape_of_an_adapter_that_is_trained_further(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    run(session, name="first", data=rows(), max_steps=1)
+    more = run(session, name="more", data=rows(), max_steps=1, continue_from="first", preset="quality")
+    kept = recorded(more)
+    assert (kept["rank"], kept["method"], kept["alpha"], kept["lr"]) == (8, "lora", 16.0, 1e-4)
+    fresh = recorded(run(session, name="fresh", from_run="more", rank=4, max_steps=1))
+    assert (fresh["rank"], fresh["alpha"]) == (4, 8.0)
+
+
+def test_layers_asked_for_are_held_against_those_of_the_adapter(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    for name, target, other in (("narrow", "attention", "all-linear"), ("wide", "all-linear", "attention")):
+        run(session, name=name, data=rows(), max_steps=1, target=target)
+        run(session, name="more", data=rows(), max_steps=1, continue_from=name, target=target)
+        with pytest.raises(LoraError, match=f"target cannot be {other}"):
+            run(session, name="more", data=rows(), max_steps=1, continue_from=name, target=other)
+
+
+def test_settings_of_a_run_give_way_to_the_adapter_that_is_trained_further(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    run(session, name="small", data=rows(), max_steps=1, rank=4)
+    run(session, name="large", data=rows(), max_steps=1, rank=16)
+    more = run(session, name="more", from_run="small", continue_from="large")
+    assert (recorded(more)["rank"], recorded(more)["alpha"]) == (16, 32.0)
+
+
+def test_a_repeated_run_is_repeated_like_the_first(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    run(session, name="first", data=rows(), max_steps=1)
+    run(session, name="again", from_run="first")
+    wider = recorded(run(session, name="wider", from_run="again", rank=32))
+    assert (wider["rank"], wider["alpha"]) == (32, 64.0)
+    better = recorded(run(session, name="better", from_run="again", preset="quality"))
+    assert (better["rank"], better["method"]) == (32, "rslora")
+
+
+def test_own_defaults_do_not_stand_in_for_what_a_run_left_open(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = loaded(tiny_folder)
+    first = run(session, name="first", data=rows(), epochs=1)
+    monkeypatch.setattr(defaults, "_own", {"TrainConfig": {"max_steps": 2, "system": "Be brief.", "micro_batch": 2}})
+    again = run(session, name="again", from_run="first")
+    assert again.losses == first.losses
+    assert recorded(again)["system"] is None and recorded(again)["micro_batch"] is None
+
+
+def test_rows_longer_than_the_model_was_loaded_for_are_told(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    longest = session.base.facts.max_length
+    for asked, told in ((longest, False), (longest + 1, True)):
+        result = run(session, name="long", data=rows(), max_steps=1, max_length=asked)
+        assert any(f"{longest} tokens, not {asked}" in note for note in result.notes) is told
+
+
+@pytest.mark.parametrize("kind", ["file", "path", "variable", "object"])
+def test_held_out_rows_of_one_s_own_come_back(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
+    file, own = tmp_path / "own.jsonl", rows(50)[40:]
+    file.write_text("".join(json.dumps(row) + "\n" for row in own))
+    given: Any = {"file": str(file), "path": file, "variable": "own", "object": own}[kind]
+    variables: dict[str, object] = {"own": own} if kind == "variable" else {}
+    session = loaded(tiny_folder)
+    first = run(session, name="first", data=rows(), eval_data=given, variables=variables, max_steps=1)
+    run(session, name="again", from_run="first")
+    said: list[str] = []
+    last = run(session, said, name="last", from_run="again")
+    assert last.eval_losses == first.eval_losses and last.losses == first.losses
+    assert not any("changed since" in line for line in said)
+
+
+def test_held_out_rows_that_were_not_kept_are_asked_for(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder)
+    first = run(session, name="first", data=rows(), eval_data=rows(3), max_steps=1)
+    (first.run_dir / "eval_data.jsonl").unlink()
+    with pytest.raises(LoraError, match="did not keep its held-out rows") as caught:
+        run(session, from_run="first")
+    assert "--eval-data" in caught.value.remedy
+    assert run(session, from_run="first", eval_data=rows(3)).eval_losses == first.eval_losses
