@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lora_magic.backends.base import Answer, Decoding
@@ -12,6 +13,8 @@ from lora_magic.backends.streaming import Heard, Streamed
 Made = Callable[[int, Answer], None]
 # Tokens between two looks at which rows have ended; each look waits for the card.
 LOOK_EVERY = 8
+# What a checkpoint's own generation settings say that is no way of decoding.
+_KEPT = ("bos_token_id", "eos_token_id", "pad_token_id", "cache_implementation", "cache_config")
 
 
 def generate(
@@ -104,9 +107,31 @@ def _batch(
     more: dict[str, Any] = {"stopping_criteria": StoppingCriteriaList(listeners)}
     if decoding.temperature > 0:
         more["logits_processor"] = LogitsProcessorList([_Sampler(decoding, seeds, longest, model.device)])
-    with torch.no_grad():
+    with torch.no_grad(), _nothing_but_asked(model.generation_config):
         made = model.generate(input_ids=ids, attention_mask=mask, generation_config=how, **more)
     return [row[longest:].tolist() for row in made]
+
+
+@contextmanager
+def _nothing_but_asked(own: Any) -> Iterator[None]:
+    """Keep a checkpoint's own generation settings out of the decoding while the block runs.
+
+    transformers fills what it is not told from them. A repetition penalty or beams from there would make "the
+    likeliest token" untrue, and a penalty counts padding, so that an answer would depend on its batch.
+
+    Args:
+        own: the model's generation config, the same object under every wrapper.
+    """
+    from transformers import GenerationConfig
+
+    kept = dict(vars(own))
+    vars(own).clear()
+    vars(own).update(vars(GenerationConfig(**{name: kept.get(name) for name in _KEPT})))
+    try:
+        yield
+    finally:
+        vars(own).clear()
+        vars(own).update(kept)
 
 
 class _Sampler:

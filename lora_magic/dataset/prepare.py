@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -128,7 +128,7 @@ def read_sides(options: DataOptions, variables: Mapping[str, object], embedded: 
     training, held_out = parts.split(rows, options.eval_split, keys) if options.eval_split else (rows, [])
     if not len(training):
         raise LoraError(f"{source.name}: no rows are left to train on.", "Give more rows, or --eval-split 0.")
-    return Sides(source, rows, training, held_out, False, parts.content_hash(keys))
+    return Sides(source, rows, training, held_out, False, parts.content_hash(keys), _asked_twice(training, held_out))
 
 
 def _source(data: object, variables: Mapping[str, object], embedded: Mapping[str, Path]) -> Source:
@@ -151,7 +151,23 @@ def _with_own(source: Source, rows: Examples, keys: NDArray[np.void], own: Sourc
     if both:
         rows_are = "row is" if both == 1 else "rows are"
         notes.append(f"{both:,} training {rows_are} also held out: the held-out loss looks better than it is")
+    notes += _asked_twice(rows, held_out)
     return Sides(source, rows, rows, held_out, True, parts.content_hash(keys, held_out_keys), tuple(notes))
+
+
+def _asked_twice(training: parts.Examples, held_out: list[Example]) -> tuple[str, ...]:
+    """A note on held-out rows whose question is trained on with another answer.
+
+    Rows that are made anew each time are not looked at: it would be one more reading of a large file.
+    """
+    if getattr(training, "is_lazy", not isinstance(training, Sequence)):
+        return ()
+    asked, whole = {row.context for row in training if not row.is_text}, {row.turns for row in training}
+    twice = sum(not row.is_text and row.context in asked and row.turns not in whole for row in held_out)
+    if not twice:
+        return ()
+    said = "1 held-out row asks" if twice == 1 else f"{twice:,} held-out rows ask"
+    return (f"{said} what is trained on with another answer: their numbers may look better than they are",)
 
 
 def _held_out_tokens(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lora_magic.backends.answers import row_seed
 from lora_magic.backends.base import Answer, Base, Decoding, Phases
 from lora_magic.dataset.examples import Turn
 from lora_magic.dataset.tokens import prompt_ids
 from lora_magic.errors import LoraError
-from lora_magic.evaluation.asked import Asked
+from lora_magic.evaluation.asked import Asked, Questions
 from lora_magic.evaluation.columns import Column, Prompting
 from lora_magic.results import ComparisonRow
 
@@ -67,6 +67,10 @@ class Answers:
         )
 
 
+class LongPrompt(LoraError):
+    """A prompt that is longer than the model takes."""
+
+
 class Prompts:
     """Token ids of the prompts; what columns share is tokenised once, and nothing else is shared.
 
@@ -89,13 +93,37 @@ class Prompts:
         """
         return self._ids(self._prompting.context(column, asked), asked.tools, column.shots)
 
+    def fitting(self, questions: Questions, columns: Sequence[Column]) -> Questions:
+        """The questions that every column can read, with a note on those that are left out.
+
+        Raises:
+            LoraError: none of them fits.
+        """
+        kept: list[Asked] = []
+        refused: list[LoraError] = []
+        for one in questions.asked:
+            try:
+                for column in columns:
+                    self.ids(column, one)
+            except LongPrompt as error:
+                refused.append(error)
+            else:
+                kept.append(one)
+        if not refused:
+            return questions
+        if not kept:
+            raise refused[0]
+        left_out = "1 row is" if len(refused) == 1 else f"{len(refused):,} rows are"
+        note = f"{left_out} left out: {refused[0].problem}"
+        return replace(questions, asked=tuple(kept), notes=(*questions.notes, note))
+
     def _made(self, context: tuple[Turn, ...], tools: str, shots: int) -> list[int]:
         ids = prompt_ids(self._tokenizer, context, template=self._template, tools=tools)
         if len(ids) < self._facts.max_length:
             return ids
         said = next((turn.content for turn in reversed(context) if turn.role == "user"), "")
         with_examples = f" with {shots} examples before it" if shots else ""
-        raise LoraError(
+        raise LongPrompt(
             f'The prompt "{said[:40]}…"{with_examples} has {len(ids):,} tokens; '
             f"{self._facts.model} takes {self._facts.max_length:,}.",
             "Take fewer examples, or load with a larger --max-length where the model allows it."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_magic.config import CompareConfig
-from lora_magic.dataset.cells import Unusable
+from lora_magic.dataset.cells import Unusable, as_text, is_blank
 from lora_magic.dataset.examples import Example, Turn, examples
 from lora_magic.dataset.files import kind
 from lora_magic.dataset.messages import turn, turn_list
@@ -80,8 +80,7 @@ def questions(config: CompareConfig, run: Adapter | None, variables: Mapping[str
     most = config.rows if name or "rows" in config.given else len(texts)
     if not texts:
         raise LoraError(f"{name or 'The list'} holds no prompt.", "Write one a line.")
-    before = (Turn("system", system),) if system else ()
-    asked = tuple(Asked(text, (*before, Turn("user", text))) for text in texts[:most])
+    asked = tuple(_text_prompt(text, system) for text in texts[:most])
     return Questions(asked, f"{_count(len(texts), most, 'prompt')} of {name or 'your own'}")
 
 
@@ -90,6 +89,11 @@ def _held_out(most: int, run: Adapter | None) -> Questions:
         raise LoraError("There is nothing to compare on yet.", "Train first, or write prompts in %%lora_compare.")
     rows = [row for row in run.held_out if not row.is_text]
     if not rows:
+        if run.settings is None and not run.held_out:
+            raise LoraError(
+                f"{run.name} was not trained here: the rows that it held out are not known.",
+                "Give rows or prompts, such as --prompts FILE.",
+            )
         why = "only plain text, which is no prompt" if run.held_out else "no rows"
         raise LoraError(f"The run {run.name} held out {why}.", "Write prompts in %%lora_compare.")
     return Questions(_from_examples(rows[:most]), f"{_count(len(rows), most, 'held-out row')} of {run.source}")
@@ -136,7 +140,10 @@ def _is_name(text: str, variables: Mapping[str, object]) -> bool:
         return True
     if "\n" in text:
         return False
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # a user "~name" that there is not
+        return False
     return (bool(kind(path)) and (" " not in text or path.is_file())) or ("/" in text and path.is_dir())
 
 
@@ -156,8 +163,17 @@ def from_rows(source: Source, system: str | None, most: int) -> Questions:
     first = list(islice(rows, most))
     bare = _without_answers(first, system) or _conversations(first, system)
     if bare:
-        return Questions(tuple(bare), f"{_count(len(rows), most, what)} of {source.name}", source.notes)
-    found = examples(rows, system=system)
+        skipped = len(first) - len(bare)
+        told = (f"{skipped:,} blank row{'' if skipped == 1 else 's'} skipped",) if skipped else ()
+        return Questions(tuple(bare), f"{_count(len(rows), most, what)} of {source.name}", (*source.notes, *told))
+    try:
+        found = examples(rows, system=system)
+    except LoraError as error:
+        named, note = _by_column(first, system)
+        if named:
+            return Questions(tuple(named), f"{_count(len(rows), most, what)} of {source.name}", (*source.notes, note))
+        # A comparison has no --map.
+        raise LoraError(error.problem, _columns_hint() if "--map" in error.remedy else error.remedy) from None
     usable = [row for row in islice(found, most) if not row.is_text]
     if not usable:
         raise LoraError(f"{source.name} holds only plain text, which is no prompt.", _columns_hint())
@@ -171,22 +187,45 @@ def _columns_hint() -> str:
 
 def _without_answers(rows: Sequence[Mapping[str, Any]], system: str | None) -> list[Asked]:
     """Prompts of rows that hold nothing but a prompt; empty where some row holds more."""
-    before = (Turn("system", system),) if system else ()
     found = []
     for row in rows:
-        filled = {key: value for key, value in row.items() if value not in (None, "")}
-        (name, value), *more = filled.items() or [("", None)]
-        if more or name.lower() not in PROMPT_COLUMNS or not isinstance(value, str):
+        filled = _said(row)
+        if len(filled) > 1 or not all(
+            name.lower() in PROMPT_COLUMNS and isinstance(value, str) for name, value in filled.items()
+        ):
             return []
-        found.append(Asked(value, (*before, Turn("user", value))))
+        found += [_text_prompt(value, system) for value in filled.values()]
     return found
+
+
+def _by_column(rows: Sequence[Mapping[str, Any]], system: str | None) -> tuple[list[Asked], str]:
+    """Prompts of the one column that is called as such, and what is not read; none where there is not one column."""
+    filled = [said for row in rows if (said := _said(row))]
+    columns = dict.fromkeys(name for row in filled for name in row)
+    named = [name for name in columns if name.lower() in PROMPT_COLUMNS]
+    texts = [row[name] for row in filled for name in named if isinstance(row.get(name), str)]
+    if len(named) != 1 or len(texts) < len(filled):
+        return [], ""
+    others = ", ".join(name for name in columns if name not in named)
+    return [_text_prompt(text, system) for text in texts], f"{named[0]} alone is asked; not read: {others}"
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a row that say something."""
+    return {str(name): value for name, value in row.items() if not is_blank(value)}
+
+
+def _text_prompt(text: str, system: str | None) -> Asked:
+    """A prompt of its own, after the system text where there is one."""
+    said = as_text(text)
+    return Asked(said, (*((Turn("system", system),) if system else ()), Turn("user", said)))
 
 
 def _conversations(rows: Sequence[Mapping[str, Any]], system: str | None) -> list[Asked]:
     """Prompts of rows that hold nothing but messages, of which some end with a question; empty for any others."""
     found = []
     for row in rows:
-        filled = {key: value for key, value in row.items() if value not in (None, "")}
+        filled = _said(row)
         messages = turn_list(filled["messages"]) if list(filled) == ["messages"] else None
         try:
             turns = [turn(message) for message in messages or ()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from lora_magic.backends.answers import row_seed
 from lora_magic.backends.base import Decoding
 from lora_magic.config.chat import ChatConfig
+from lora_magic.dataset.cells import as_text
 from lora_magic.dataset.examples import Turn
 from lora_magic.errors import LoraError
 from lora_magic.evaluation.answering import Prompts
@@ -64,6 +65,7 @@ class Conversation:
         Raises:
             LoraError: no model is loaded now, a column is gone, the text is too long, or memory runs out.
         """
+        text = as_text(text)
         with self._scene() as scene:
             names = self._names(scene)
             chosen = _chosen(names, scene)

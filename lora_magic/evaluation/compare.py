@@ -96,15 +96,13 @@ class _Work:
             check_by(config.by, config.wanted)
         if any(column.wide for column in self.columns):
             check_wide(scene.base.facts)
-        self.questions: Questions = questions(config, self.run, scene.variables)
-        asked = self.questions.asked
+        found = questions(config, self.run, scene.variables)
         self.prompting: Prompting = prompting(
-            self.columns, config.system, config.seed, self.run, asked, scene.variables
+            self.columns, config.system, config.seed, self.run, found.asked, scene.variables
         )
         self.prompts = Prompts(scene.base, self._template, self.prompting)
-        for column in self.columns:
-            for one in asked:
-                self.prompts.ids(column, one)
+        self.questions: Questions = self.prompts.fitting(found, self.columns)
+        asked = self.questions.asked
         self.decoding = Decoding(config.max_new_tokens, config.temperature, config.top_p, config.seed)
         self.general_asked = general_questions(config.general, scene.variables) if config.general is not None else None
         self.made = Answers(tuple(column.name for column in self.columns), asked)

@@ -61,8 +61,9 @@ def forgetting(
         template: the chat template in place of the model's own.
     """
     columns = [Column(BASE), *(Column(name, key) for name, key in adapters.items())]
-    made = Answers(tuple(column.name for column in columns), questions.asked)
     prompts = Prompts(base, template, Prompting(None, False, None))
+    questions = prompts.fitting(questions, columns)
+    made = Answers(tuple(column.name for column in columns), questions.asked)
     answer(base, columns, prompts, Decoding(ANSWER_TOKENS), made, phases, lambda: None)
     rights = {column.name: _rights(questions.asked, made, column.name) for column in columns}
     counted = [i for i, right in enumerate(rights[BASE]) if right]

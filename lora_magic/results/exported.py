@@ -112,10 +112,14 @@ def _two(comparison: Comparison, columns: tuple[str, str] | None) -> tuple[str, 
     """The columns to show: as asked, or the last adapter as A and the base as B."""
     known = list(comparison.adapters)
     if columns is not None:
+        if isinstance(columns, str) or len(columns) != 2 or columns[0] == columns[1]:
+            raise LoraError(
+                f"LLM Comparator shows two columns, not {columns!r}.", f'Such as columns=("{known[-1]}", "{known[0]}").'
+            )
         for name in columns:
             if name not in known:
                 raise LoraError(f'There is no column "{name}".', nearest(name, known) or f"Known: {', '.join(known)}.")
-        return columns
+        return columns[0], columns[1]
     if len(known) < 2:
         raise LoraError("LLM Comparator shows two columns, and there is one.", "Compare with --adapters base,NAME.")
     second = "base" if "base" in known else known[0]

@@ -40,6 +40,8 @@ class Wanted:
             if value not in known:
                 words = [word for word in known if word is not None]
                 raise LoraError(f'{name} cannot be "{value}".', nearest(str(value), words) or f"Known: {_list(words)}.")
+        if self.text is not None and not isinstance(self.text, str):
+            raise LoraError(f"text must be text, got {self.text!r}.", 'Such as text="refund".')
         if self.text is not None and not self.text.strip():
             object.__setattr__(self, "text", None)
 

@@ -62,6 +62,16 @@ def test_held_out_rows_of_ones_own() -> None:
     assert not any("also held out" in note for note in apart.notes)
 
 
+def test_a_question_on_both_sides_with_another_answer_is_told() -> None:
+    varied = [{"question": f"Where is {n // 3}?", "answer": f"In hall {n}."} for n in range(90)]
+    said = "what is trained on with another answer: their numbers may look better than they are"
+    done = prepared(varied)
+    assert f"{len(done.held_out_examples)} held-out rows ask {said}" in done.notes
+    own = prepared(varied[:60], eval_data=[varied[0], {**varied[0], "answer": "Nowhere."}, *varied[60:]])
+    assert f"1 held-out row asks {said}" in own.notes
+    assert not any(said in note for note in prepared(rows(100)).notes)
+
+
 def test_a_large_held_out_part_is_cut() -> None:
     done = prepared(rows(20), eval_data=rows(300, offset=50))
     assert done.held_out is not None and len(done.held_out.rows) == MOST_HELD_OUT

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,29 @@ def test_a_row_s_answer_does_not_depend_on_its_company(tiny_folder: Path, temper
     by_fives = base.generate(ids, Decoding(10, temperature, top_p=0.95, rows_at_once=5), seeds=seeds)
     by_itself = [base.generate([row], one, seeds=[seed])[0] for row, seed in zip(ids, seeds, strict=True)]
     assert together == by_fives == by_itself
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+@pytest.mark.parametrize("pad", [0, 1])
+def test_a_checkpoint_s_own_generation_settings_change_nothing(
+    tiny_folder: Path, tmp_path: Path, temperature: float, pad: int
+) -> None:
+    folder = tmp_path / "opinionated"
+    shutil.copytree(tiny_folder, folder)
+    own = folder / "generation_config.json"
+    settings = {
+        "repetition_penalty": 1.6, "num_beams": 3, "min_new_tokens": 20, "suppress_tokens": list(range(5, 300)),
+        "no_repeat_ngram_size": 1, "do_sample": True, "top_k": 3, "pad_token_id": pad, "stop_strings": ["a"],
+    }  # fmt: skip
+    own.write_text(json.dumps({**json.loads(own.read_text()), **settings}))
+    plain, opinionated = (column(loaded(one, bits=32), temperature=temperature) for one in (tiny_folder, folder))
+    assert opinionated == plain
+    session = loaded(folder, bits=32)
+    trained(session, "mine", lr=2e-2, max_steps=8)
+    assert column(session, temperature=temperature) == plain
+    assert session.base._model.generation_config.repetition_penalty == 1.6  # type: ignore[attr-defined]
+    together = column(session, "mine", temperature=temperature)
+    assert together[0] == column(session, "mine", prompts=PROMPTS[:1], temperature=temperature)[0]
 
 
 def test_sampling_is_the_row_s_and_the_seed_s_and_no_column_s(tiny_folder: Path) -> None:

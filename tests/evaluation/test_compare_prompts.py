@@ -103,6 +103,29 @@ def test_rows_without_answers_are_prompts_too() -> None:
     assert said(asked([{"prompt": "One?"}, {"prompt": "Two?"}])) == [("One?", None), ("Two?", None)]
 
 
+def test_a_blank_row_among_prompts_is_skipped_and_told() -> None:
+    found = asked([{"prompt": "One?"}, {"prompt": " "}, {"prompt": None}, {"prompt": "Two?"}])
+    assert said(found) == [("One?", None), ("Two?", None)]
+    assert found.notes == ("2 blank rows skipped",)
+    table = pd.DataFrame({"prompt": ["One?", "Two?"], "answer": [float("nan"), float("nan")]})
+    assert said(asked("table", variables={"table": table})) == [("One?", None), ("Two?", None)]
+
+
+def test_prompts_beside_columns_that_are_no_answers_are_asked_by_themselves(tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("id,prompt,topic\n1,One?,sums\n2,Two?,sums\n")
+    found = asked("ids.csv")
+    assert said(found) == [("One?", None), ("Two?", None)]
+    assert found.notes == ("prompt alone is asked; not read: id, topic",)
+
+
+def test_half_a_surrogate_pair_is_replaced_as_in_training() -> None:
+    assert said(asked(["half \ud83d"])) == said(asked([{"prompt": "half \ud83d"}])) == [("half \ufffd", None)]
+
+
+def test_a_tilde_before_nobody_s_name_begins_a_prompt() -> None:
+    assert said(asked("~nobodyofthatname")) == [("~nobodyofthatname", None)]
+
+
 def test_an_embedded_set_is_asked_on_its_held_out_part() -> None:
     found = asked("demo-json")
     assert found.source == "60 held-out rows of demo-json"
@@ -120,10 +143,13 @@ def test_a_conversation_is_asked_up_to_its_last_answer() -> None:
     ("prompts", "run", "words"),
     [
         (None, None, "nothing to compare on yet"),
-        (None, Run(), "held out no rows"),
+        (None, Run(), "mine was not trained here.*known"),
+        (None, Run(data=rows(2)), "held out no rows"),
         (None, Run(held_out=(Example((Turn("text", "a story"),)),)), "only plain text"),
         ("missing.jsonl", None, 'called "missing.jsonl"|no file "missing.jsonl"'),
-        ([{"a": 1, "b": 2}], None, "columns"),
+        ([{"a": 1, "b": 2}], None, "columns.*Name the column that holds them prompt"),
+        ([{"prompt": "One?"}, {"prompt": 2}], None, "columns"),
+        ([{"id": 1, "prompt": "One?", "question": "Two?"}, {"id": 2, "prompt": "Three?"}], None, "column"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(prompts: Any, run: Any, words: str) -> None:

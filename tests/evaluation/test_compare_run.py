@@ -167,6 +167,21 @@ def test_general_prompts_count_where_the_base_is_right(session: Session) -> None
     assert made.differences["mine"].verdict == f"{made.right} rows cannot tell"
 
 
+def test_a_prompt_that_the_model_cannot_read_costs_no_other_row(session: Session) -> None:
+    long = "Why? " * session.base.facts.max_length
+    made = compared(session, "base,mine", prompts=["Why?", long, "How?"], max_new_tokens=4)
+    assert [row.prompt for row in made.rows] == ["Why?", "How?"] and not made.interrupted
+    assert len(made.notes) == 1 and made.notes[0].startswith('1 row is left out: The prompt "Why? Why?')
+    assert [row.outputs for row in made.rows] == [
+        row.outputs for row in compared(session, "base,mine", prompts=["Why?", "How?"], max_new_tokens=4).rows
+    ]
+    with pytest.raises(LoraError, match=r"tokens; .* takes"):
+        compared(session, "base,mine", prompts=[long], max_new_tokens=4)
+    general = [{"prompt": long, "answer": "x"}, {"prompt": "Why?", "answer": "x"}]
+    forgotten = compared(session, "base,mine", prompts=["Why?"], general=general, max_new_tokens=4).forgetting
+    assert forgotten is not None and forgotten.prompts == 1
+
+
 def test_general_prompts_need_answers(session: Session) -> None:
     with pytest.raises(LoraError, match="need right answers"):
         compared(session, "base,mine", general=[{"prompt": "Why?"}])

@@ -49,6 +49,17 @@ def test_an_answer_gives_the_label_that_it_is_or_the_only_one_in_it(answer: str,
     assert Labels(["Positive", "negative", "very positive", "C", "c++"]).read(answer) == given_label
 
 
+@pytest.mark.parametrize(
+    ("answer", "given_label"),
+    [
+        ("4 stars", "4"), ("I say: 4.", "4"), ("4, I think", "4"), ("-1", "-1"), ("It is -1.", "-1"),
+        ("4.7 stars", ""), ("-4", ""), ("It is -4.", ""), ("3/4", ""), ("1 or 4", ""),
+    ],
+)  # fmt: skip
+def test_a_part_of_another_number_is_no_label(answer: str, given_label: str) -> None:
+    assert Labels(["1", "4", "-1"]).read(answer) == given_label
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([*KINDS, "who knows"]), st.sampled_from(KINDS)), min_size=1, max_size=40))
 def test_accuracy_and_macro_f1_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:

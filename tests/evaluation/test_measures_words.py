@@ -21,10 +21,23 @@ WORDY = TEXT.filter(lambda text: len(texts.words(text)) >= 2)
         ("The Norman conquest", "norman conquest!", 1.0, 1),
         ("in the 10th and 11th centuries", "10th and 11th centuries", 8 / 9, 0),
         ("France", "in France", 2 / 3, 0),
-        ("a", "the", 1.0, 1),
+        ("a", "the", 0.0, 0),
+        ("", "A", 0.0, 0),
+        ("The A", "A", 2 / 3, 0),
+        ("", "?", 0.0, 0),
+        ("…", "…", 1.0, 1),
         ("the", "cat", 0.0, 0),
         ("", "cat", 0.0, 0),
-        ("$3.5", "35", 1.0, 1),
+        ("$3.5", "3.5", 1.0, 1),
+        ("3.5", "35", 0.0, 0),
+        ("It is 3.5.", "it is 3.5", 1.0, 1),
+        (".5", "5", 0.0, 0),
+        ("-5", "5", 0.0, 0),
+        ("\u22125", "-5", 1.0, 1),
+        ("3-5", "35", 1.0, 1),
+        ("3/4", "34", 0.0, 0),
+        ("1,000", "1000", 1.0, 1),
+        ("e\u0301te\u0301", "été", 1.0, 1),
         ("cat cat", "cat", 2 / 3, 0),
         ("theatre", "atre", 0.0, 0),
         ("„Paris“", "Paris", 1.0, 1),
@@ -53,6 +66,13 @@ def test_rouge_is_the_rouge_score_packages(answer: str, reference: str) -> None:
     assert texts.rouge_n(found, target, 1) == pytest.approx(wanted["rouge1"].fmeasure)
     assert texts.rouge_n(found, target, 2) == pytest.approx(wanted["rouge2"].fmeasure)
     assert texts.rouge_l(found, target) == pytest.approx(wanted["rougeL"].fmeasure)
+
+
+def test_vowel_signs_and_accents_belong_to_their_words() -> None:
+    assert texts.words("हिन्दी, भाषा!") == ["हिन्दी", "भाषा"]
+    assert texts.words("e\u0301te\u0301") == ["été"] == texts.words("ÉTÉ")
+    assert texts.words("مُحَمَّد تحب") == ["مُحَمَّد", "تحب"]
+    assert texts.words("ภา") == ["ภ", "า"], "a script without spaces gives a word a character"
 
 
 def test_rouge_reads_scripts_that_the_package_drops() -> None:

@@ -202,6 +202,7 @@ def test_hostile_text_is_text_in_a_selection() -> None:
         ({"show": "x"}, 'show cannot be "x"', "Known: all, better, worse, different, same, cut."),
         ({"sort": "up"}, 'sort cannot be "up"', "Known: change, lowest, highest."),
         ({"column": "mime"}, 'no column "mime"', '"mine"'),
+        ({"text": 3}, "text must be text, got 3", "Such as"),
         ({"against": "nobody", "show": "same"}, 'no column "nobody"', "base, mine"),
         ({"show": "same", "column": "base", "against": "base"}, "held against itself", "another column"),
         ({"show": "worse", "by": "tokenf1"}, 'no measure "tokenf1"', '"token-f1"'),

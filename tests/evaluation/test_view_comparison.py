@@ -196,6 +196,9 @@ def test_llm_comparator_opens_the_file(tmp_path: Path) -> None:
     [
         ({"format": "csv"}, 'no format "csv"'),
         ({"format": "llm-comparator", "columns": ("base", "mime")}, 'no column "mime".*"mine"'),
+        ({"format": "llm-comparator", "columns": ("base",)}, "shows two columns, not .*Such as"),
+        ({"format": "llm-comparator", "columns": ("base", "base")}, "shows two columns, not .*Such as"),
+        ({"format": "llm-comparator", "columns": "base"}, "shows two columns, not 'base'"),
     ],
 )
 def test_what_cannot_be_written_is_refused(how: dict[str, Any], words: str) -> None:

@@ -167,6 +167,11 @@ def test_stopping_keeps_what_was_made(session: Session) -> None:
     assert "mine" in talk.say("Go on.", quiet).outputs
 
 
+def test_half_a_surrogate_pair_is_replaced_when_said(session: Session) -> None:
+    talk = conversation(session)
+    assert talk.say("half \ud83d", quiet).prompt == "half \ufffd"
+
+
 def test_kept_turns_are_rows_to_compare_on(session: Session) -> None:
     talk = conversation(session)
     with pytest.raises(LoraError, match="no turn"):

@@ -33,7 +33,8 @@ class Labels:
     def __init__(self, references: Sequence[str]) -> None:
         self.known = sorted({label(text) for text in references})
         longest_first = sorted(self.known, key=len, reverse=True)
-        self._inside = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+        named = "|".join(map(re.escape, longest_first))
+        self._inside = re.compile(rf"(?<!\w)(?<!\d[.,/])(?<![-\u2212](?=\d))(?:{named})(?!\w)(?![.,/]\d)")
 
     def bare(self, answer: str) -> bool:
         """Whether the answer is a label and nothing else."""

@@ -18,7 +18,7 @@ _ORDERS = 4
 _LETTER = re.compile(r"[^\W\d_]")
 _SPACELESS = re.compile(f"[{texts.SPACELESS}]")
 _ROUGE_NOTE = "F1, without case, punctuation and stemming."
-_SQUAD_NOTE = "As in SQuAD: without case, punctuation and English articles."
+_SQUAD_NOTE = "As in SQuAD: without case, punctuation and English articles; numbers keep sign and point."
 
 
 def exact_match(asked: Asked) -> Measure:

@@ -21,7 +21,9 @@ _DECLINED = re.compile(
         (
             r"\bi(?: really| honestly)?(?: do not| don['’]?t| cannot| can['’]?t|(?: a|['’])m (?:not able|unable))"
             rf"{_NO_BREAK}\b(?:know|answer|help(?! but)|assist|provide|comply|determine|fulfil|fulfill)\b",
-            r"^(?:i['’]?m |i am |we are |we['’]re )?(?:very |so |really )?sorry\b",
+            # With a reason or nothing more: "I'm sorry to hear that" begins a helpful answer.
+            r"^(?:i['’]?m |i am |we are |we['’]re )?(?:very |so |really )?sorry"
+            r"(?:\W*$|\W+(?:but|no|i|we|that is|this is)\b)",
             r"\bas an ai\b", r"\bi have no (?:idea|information|knowledge)\b", r"\bi(?:['’]m| am) not sure\b",
             r"^(?:not (?:enough information|known|given|stated)|unknown|unanswerable|no answer|n/a)\W*$",
             r"\b(?:ich weiß (?:es |das )?nicht|das weiß ich nicht|das kann ich (?:leider )?nicht)\b",

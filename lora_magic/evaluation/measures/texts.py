@@ -9,23 +9,38 @@ from collections.abc import Hashable, Sequence
 
 # Scripts written without spaces give a word a character.
 SPACELESS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+")
+# Vowel signs and accents of their own, which `\w` leaves out, and the joiners within words.
+_MARKS = "".join(
+    chr(code) for code in range(0x300, 0x10000)
+    if unicodedata.category(chr(code))[0] == "M" and not re.match(f"[{SPACELESS}]", chr(code))
+) + "\u200c\u200d"  # fmt: skip
+_WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}](?:[^\W_{SPACELESS}]|[{_MARKS}])*")
 _CHARACTER = re.compile(rf"([{SPACELESS}])")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
+# What makes another number of one: its sign, its point, and the bar or colon between two.
+_IN_NUMBER = re.compile(r"(?<![\w.)])[-\u2212](?=\.?\d)|(?<=\d)[./:](?=\d)|(?<!\w)\.(?=\d)")
 
 
 def words(text: str) -> list[str]:
     """The words of a text without case and punctuation; on ASCII text those of the rouge-score package."""
-    return _WORD.findall(text.casefold())
+    return _WORD.findall(unicodedata.normalize("NFC", text.casefold()))
 
 
 def answer_words(text: str) -> list[str]:
     """The words of a short answer as SQuAD compares them: without case, punctuation and English articles.
 
-    Beyond SQuAD's script, punctuation of every script goes, and scripts without spaces give a word a character.
+    Beyond SQuAD's script, punctuation of every script goes, scripts without spaces give a word a character, numbers
+    keep their sign and their point, and a text of punctuation and articles alone keeps them.
     """
-    bare = "".join(sign for sign in text.lower() if not _is_punctuation(sign))
-    return _CHARACTER.sub(r" \1 ", _ARTICLE.sub(" ", bare)).split()
+    said = unicodedata.normalize("NFC", text.lower())
+    kept = {found.start() for found in _IN_NUMBER.finditer(said)}
+    bare = "".join(_number_sign(sign) if at in kept else sign for at, sign in enumerate(said)
+                   if at in kept or not _is_punctuation(sign))  # fmt: skip
+    return _CHARACTER.sub(r" \1 ", _ARTICLE.sub(" ", bare)).split() or said.split()
+
+
+def _number_sign(sign: str) -> str:
+    return "-" if sign == "\u2212" else sign
 
 
 def _is_punctuation(sign: str) -> bool:
