@@ -225,10 +225,10 @@ def test_every_form_is_whole_and_readable(open_there: Open, server: Server) -> N
     for theme in server.themes:
         page = opened(open_there, server, f"looks-{theme}.ipynb", dark=theme == "dark")
         for cell in range(LOAD, MERGE + 1):
-            topics = OpenForm(page, cell).box.locator(".widget-toggle-button")
-            for topic in topics.all():
+            box = OpenForm(page, cell).box
+            for number, topic in enumerate(box.locator(".widget-toggle-button").all(), start=1):
                 topic.click()
-            topics.and_(page.page.locator(".mod-active")).nth(topics.count() - 1).wait_for()
+                box.locator(".widget-gridbox:visible").nth(number).wait_for()
         train = OpenForm(page, TRAIN)
         train.field("rank").fill("none")
         train.keys.press("Enter")
