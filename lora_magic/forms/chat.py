@@ -164,14 +164,14 @@ class ChatForm:
         self._entered = False
         if text.strip():
             self.box.value = ""
-            self.send.disabled = True
+            self.send.disabled = self.keep.disabled = True
             on_main_thread(partial(self._said, text))
 
     def _said(self, text: str) -> None:
         try:
             self._guarded(partial(self._answered, text))
         finally:
-            self.send.disabled = False
+            self.send.disabled, self.keep.disabled = False, not self._conversation.chat.turns
 
     def _answered(self, text: str) -> None:
         names = [name for name, one in self.columns.items() if one.value]
@@ -188,8 +188,6 @@ class ChatForm:
         except LoraError:
             self.box.value = text
             raise
-        finally:
-            self.keep.disabled = not self._conversation.chat.turns
 
     def _system(self) -> str | None:
         """The text in its box; as it was asked for where nobody changed it."""
