@@ -20,6 +20,7 @@ class Choice:
         attention: "efficient", "flash" or "math".
         bits: a weight.
         backend: "unsloth" or "transformers".
+        expanded: 4-bit weights are dequantised once, and stay in 16 bits beside their packed form.
     """
 
     micro_batch: int
@@ -32,6 +33,7 @@ class Choice:
     attention: str
     bits: int
     backend: str
+    expanded: bool = False
 
     @property
     def title(self) -> str:
@@ -41,7 +43,8 @@ class Choice:
             "some": f"checkpointing {self.recomputed} block{'s' if self.recomputed != 1 else ''}",
         }
         how = blocks.get(self.checkpointing, f"checkpointing {self.checkpointing}")
-        return f"{self.micro_batch} x {self.accumulation}, {how}, {self.optimizer}"
+        weights = ", weights dequantised once" if self.expanded else ""
+        return f"{self.micro_batch} x {self.accumulation}, {how}, {self.optimizer}{weights}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lora_magic.backends import answers, combining, losses, saved
 from lora_magic.backends.base import Answer, BaseFacts, Decoding
 from lora_magic.backends.batches import Batches
 from lora_magic.backends.biases import Biases
+from lora_magic.backends.expanded import Expanded
 from lora_magic.backends.trainer import build_trainer
 from lora_magic.config import TrainConfig
 from lora_magic.dataset.store import Row
@@ -40,6 +41,7 @@ class PeftBase:
         self._biases = Biases()
         self._accelerator: Any = None
         self._batches = Batches()
+        self._expanded = Expanded(stack)
         self._recomputing = ("off", 0)
 
     def attach(self, key: str, config: TrainConfig, start: Path | None = None) -> tuple[int, int]:
@@ -168,8 +170,12 @@ class PeftBase:
         self._accelerator = trainer.accelerator
         return trainer
 
-    def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
+    def recompute(self, key: str, checkpointing: str, kept: int = 0, *, expanded: bool = False) -> None:
         """Have the next training steps recompute activations."""
+        if not expanded:
+            self._expanded.take_off()
+        elif not self._expanded:
+            self._expanded.put_on(self._model)
         if (checkpointing, kept) == self._recomputing:
             return
         if checkpointing != self._recomputing[0]:
@@ -199,6 +205,7 @@ class PeftBase:
             self._model._is_accelerate_prepared = False  # else the next run goes without mixed precision
         self._model.gradient_checkpointing_disable()
         self._recomputing = ("off", 0)
+        self._expanded.take_off()
         self._drop_input_hooks()
         self._model.zero_grad(set_to_none=True)
         self._biases.rest()

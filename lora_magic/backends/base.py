@@ -151,13 +151,14 @@ class Base(Protocol):
             LoraError: adapters of kinds or ranks that cannot be combined so.
         """
 
-    def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
+    def recompute(self, key: str, checkpointing: str, kept: int = 0, *, expanded: bool = False) -> None:
         """Have the next training steps of the adapter `key` recompute activations; costs nothing where they do already.
 
         Args:
             checkpointing: "off", "on", or "offload" (block inputs wait in the machine's memory; "on" where a backend
                 has no such thing).
             kept: blocks that keep their activations all the same, evenly spread.
+            expanded: 4-bit weights stand in 16 bits beside their packed form until training is over.
         """
 
     def after_training(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from lora_magic.backends import attention
 from lora_magic.errors import LoraError
 from lora_magic.interrupts import held_back
 
@@ -140,6 +141,7 @@ def _import_unsloth(began: Callable[[str], None] | None) -> Any:
             for name in PRINTING_LATE:
                 with suppress(ModuleNotFoundError):
                     importlib.import_module(name)
+            attention.put_in()
     except Exception as error:  # noqa: BLE001  it runs its own checks while it imports, and they raise what they like
         raise _not_imported(error) from None
     silence_unsloth()

@@ -160,9 +160,9 @@ class UnslothBase(PeftBase):
         self._fit(key, False)
         self._switched(key)
 
-    def recompute(self, key: str, checkpointing: str, kept: int = 0) -> None:
+    def recompute(self, key: str, checkpointing: str, kept: int = 0, *, expanded: bool = False) -> None:
         """Have the next training steps recompute activations; between steps compiled functions may give up, too."""
-        super().recompute(key, checkpointing, kept)
+        super().recompute(key, checkpointing, kept, expanded=expanded)
         settle_compiled()
 
     def _recompute(self, key: str, checkpointing: str) -> None:

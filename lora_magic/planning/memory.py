@@ -49,7 +49,7 @@ def parts(model: Architecture, setting: Setting) -> dict[str, float]:
     """
     trained = trainable(model, setting)
     stay = {
-        "weights": weights(model, setting.bits, full=setting.full),
+        "weights": weights(model, setting.bits, full=setting.full) + HALF * model.linear * setting.expanded,
         "adapter": 0.0 if setting.full else float(trained * FULL),
         "optimiser": STATE_BYTES[setting.optimizer] * trained,
         "workspace": workspace(model, setting) + coefficient("memory", "fixed_mib") * 2**20,
@@ -129,11 +129,11 @@ def stream(model: Architecture, setting: Setting) -> int:
 def _attention(model: Architecture, setting: Setting) -> float:
     """Bytes a token: queries, keys, values and output in 16 bits, and the softmax's float32 sums.
 
-    Without flash attention Unsloth attends to rows that lie end to end one after the other, and joins their outputs
+    Where every score is kept Unsloth attends to rows that lie end to end one after the other, and joins their outputs
     in a copy.
     """
     keys = model.keys if setting.attention == "flash" else model.queries
-    outputs = 2 if setting.backend == "unsloth" and setting.attention != "flash" and not setting.padded else 1
+    outputs = 2 if setting.backend == "unsloth" and setting.attention == "math" and not setting.padded else 1
     scores = 2 * model.heads * setting.longest * HALF if setting.attention == "math" else 0
     return HALF * ((1 + outputs) * model.queries + 2 * keys) + FULL * model.heads + scores
 

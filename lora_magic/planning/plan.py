@@ -203,7 +203,10 @@ def _settings(architecture: Architecture, card: Card, wanted: Wanted) -> Iterato
         sized = base.but(tokens=_tokens(wanted, micro), accumulation=wanted.batch // micro)
         for optimizer in [wanted.optimizer] if wanted.optimizer else ["adamw", "adamw-8bit", "paged-adamw-8bit"]:
             for kind, kept in _checkpointings(architecture, wanted):
-                yield micro, sized.but(optimizer=optimizer, checkpointing=kind, kept=kept)
+                packed = sized.but(optimizer=optimizer, checkpointing=kind, kept=kept)
+                yield micro, packed
+                if wanted.bits == 4 and not packed.dora:
+                    yield micro, packed.but(expanded=True)
 
 
 def _checkpointings(architecture: Architecture, wanted: Wanted) -> Iterable[tuple[str, int]]:
@@ -233,7 +236,7 @@ def _candidate(architecture: Architecture, card: Card, wanted: Wanted, sized: tu
     recomputed = 0 if kind == "off" else architecture.layers - setting.kept
     choice = Choice(
         micro, setting.accumulation, setting.tokens, kind, recomputed, setting.checkpointing == "offload",
-        setting.optimizer, setting.attention, setting.bits, setting.backend,
+        setting.optimizer, setting.attention, setting.bits, setting.backend, setting.expanded,
     )  # fmt: skip
     return _Candidate(choice, parts(architecture, setting), time.total)
 

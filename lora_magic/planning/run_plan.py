@@ -38,6 +38,7 @@ class Way:
         checkpointing: "off", "on", or "offload" (block inputs wait in the machine's memory).
         kept: blocks that keep their activations although checkpointing is on.
         padded: rows of a pass are filled up to its longest; otherwise they lie end to end.
+        expanded: 4-bit weights are dequantised once for the run.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Way:
     checkpointing: str
     kept: int = 0
     padded: bool = True
+    expanded: bool = False
 
     @property
     def recomputing(self) -> str:
@@ -159,7 +161,10 @@ def _way(choice: Choice, layers: int) -> Way:
     kind = choice.checkpointing
     if kind == "some":
         kind = "offload" if choice.offload else "on"
-    return Way(choice.title, choice.tokens, None, kind, kept, padded=choice.backend == "transformers")
+    return Way(
+        choice.title, choice.tokens, None, kind, kept,
+        padded=choice.backend == "transformers", expanded=choice.expanded,
+    )  # fmt: skip
 
 
 def _by_rows(config: TrainConfig, most: int, usual: str) -> tuple[Way, ...]:

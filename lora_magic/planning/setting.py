@@ -29,6 +29,7 @@ class Setting:
         method: as `%%lora_train --method`.
         dropout: share of the adapter's inputs that is dropped; memory depends on whether there is any.
         bias: as `%%lora_train --bias`.
+        expanded: 4-bit weights stand in 16 bits beside their packed form.
     """
 
     tokens: int
@@ -48,6 +49,7 @@ class Setting:
     method: str = "lora"
     dropout: float = 0.0
     bias: str = "none"
+    expanded: bool = False
 
     @property
     def dora(self) -> bool:

@@ -264,6 +264,6 @@ def _scores(model: Architecture, setting: Setting, row: float, again: float) -> 
 def _dequantised(model: Architecture, setting: Setting) -> float:
     """Bytes of one pass over all blocks' weights: packed in, 16 bits out, and in again for the product."""
     packed = weights(model, setting.bits, full=setting.full) - (model.embedding + model.small) * HALF
-    if setting.full or setting.bits > 8:
+    if setting.full or setting.bits > 8 or setting.expanded:
         return float(model.linear * HALF)
     return packed + 2 * HALF * model.linear

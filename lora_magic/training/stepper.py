@@ -105,7 +105,7 @@ class Stepper:
 
         if not model.training:
             model.train()
-        self._base.recompute(self._key, self.way.checkpointing, self.way.kept)
+        self._base.recompute(self._key, self.way.checkpointing, self.way.kept, expanded=self.way.expanded)
         trained, total = rows.trained(chosen), torch.zeros((), device=trainer.args.device)
         for part in self._parts(rows, chosen, padded=self.way.padded):
             self._between()

@@ -433,6 +433,7 @@ WAYS = [
     Way("end to end, a few tokens at once", 60, None, "on", padded=False),
     Way("one row at once, one block kept", None, 1, "on", kept=1),
     Way("offloaded", None, 4, "offload"),
+    Way("weights dequantised once", None, 4, "off", expanded=True),
 ]
 
 

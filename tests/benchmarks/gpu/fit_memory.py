@@ -45,6 +45,7 @@ def settings(rows: Sequence[dict[str, Any]]) -> list[tuple[Any, Setting, float]]
                 rank=row["rank"], optimizer=row["optimizer"], accumulation=row["accumulation"],
                 backend=row["backend"], attention=row["attention"], padded=row["padded"],
                 method=row.get("method", "lora"), dropout=row.get("dropout", 0.0),
+                expanded=row.get("expanded", False),
             ),
             row["peak_gib"],
         )

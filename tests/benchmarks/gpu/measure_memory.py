@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tests.benchmarks.gpu import machine
@@ -32,6 +33,9 @@ def load_unsloth(folder: str, kind: str, options: argparse.Namespace) -> Any:
     import torch
     from unsloth import FastLanguageModel
 
+    from lora_magic.backends import attention
+
+    attention.put_in()
     checkpointing: Any = {"off": False, "on": True, "offload": "unsloth"}[kind]
     model, _ = FastLanguageModel.from_pretrained(
         model_name=folder, max_seq_length=2048, dtype=torch.float16, load_in_4bit=True,
@@ -147,6 +151,7 @@ def measured(model: Any, kind: str, options: argparse.Namespace, vocabulary: int
             "backend": options.backend, "checkpointing": kind, "length": length, "micro_batch": micro_batch,
             "accumulation": options.accumulation, "padded": padded, "rank": RANK, "bits": 4,
             "method": "dora" if options.dora else "lora", "dropout": options.dropout,
+            "expanded": options.expanded,
             "optimizer": "adamw-8bit", "attention": "flash" if options.flash else "efficient",
             "at_rest_gib": round(before, 3), "peak_gib": round(torch.cuda.max_memory_allocated() / machine.GIB, 3),
             "seconds": seconds and round(seconds, 4), "oom": failed == "out of memory", "failed": failed,
@@ -162,6 +167,7 @@ def main() -> None:
     parser.add_argument("--accumulation", type=int, default=1)
     parser.add_argument("--dora", action="store_true")
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--expanded", action="store_true", help="weights are dequantised once")
     parser.add_argument("--padded", action="store_true", help="rows as a rectangle under Unsloth, too")
     parser.add_argument("--flash", action="store_true", help="leave on the attention that a T4 lacks")
     parser.add_argument("--limit-gib", type=float, default=machine.LIMIT_GIB, help="of the allocator; 0 is none")
@@ -170,15 +176,24 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = os.environ["UNSLOTH_DISABLE_STATISTICS"] = "1"
     if options.backend == "unsloth":
         import unsloth  # noqa: F401  patches what is imported after it
+    import bitsandbytes
+    import torch
+
+    from lora_magic.backends.expanded import Expanded
+
     machine.hold(options.limit_gib, flash=options.flash)
     load = load_unsloth if options.backend == "unsloth" else load_transformers
     shape = machine.shape(options.model)
     about = {**machine.record(), "limit_gib": options.limit_gib, "command": " ".join(sys.argv[1:]), "model": shape}
+    expanded = Expanded(SimpleNamespace(torch=torch, bitsandbytes=bitsandbytes))
     for kind in options.kinds or KINDS[options.backend]:
         model = load(str(options.model), kind, options)
+        if options.expanded:
+            expanded.put_on(model)
         for row in measured(model, kind, options, shape["vocab_size"]):
             machine.append(options.out, {**about, **row})
         del model
+        expanded.take_off()
         clear(None)
 
 
