@@ -157,11 +157,10 @@ class Maker:
     def pieces(self, outputs: Iterable[Output]) -> Iterator[Piece]:
         """All rows of all `outputs`, in order."""
         spans = ((output, start, stop) for output in outputs for start, stop in _spans(output))
-        with _room_to_read_and_write():
+        with _room_to_read_and_write(), exact_products():
             for (output, start, stop), raw in _one_ahead(spans, self._raw):
-                with exact_products():
-                    made = raw if output.update is None else self._changed(output, range(start, stop), raw, self._rooms)
-                    yield Piece(output, start, stop, made)
+                made = raw if output.update is None else self._changed(output, range(start, stop), raw, self._rooms)
+                yield Piece(output, start, stop, made)
 
     def whole(self, output: Output) -> torch.Tensor:
         """One tensor: float32 where the adapter changes it, else in the original's dtype."""
@@ -171,9 +170,9 @@ class Maker:
         """Some rows of one tensor, in the order asked for."""
         if output.update is not None and output.update.layers is not None:
             return output.update.layers.merged(output)[_index(rows)]
-        self._measure_norm(output)
-        raw = self._read(self._start(output), rows)
         with exact_products():
+            self._measure_norm(output)
+            raw = self._read(self._start(output), rows)
             return raw if output.update is None else self._changed(output, rows, raw)
 
     def _start(self, output: Output) -> Stored:
@@ -249,7 +248,10 @@ class Maker:
         return parts
 
     def _measure_norm(self, output: Output) -> None:
-        """Go through a weight that lies transposed once, where DoRA needs the norm over its rows."""
+        """Go through a weight that lies transposed once, where DoRA needs the norm over its rows.
+
+        Called inside `exact_products`, which holds for all threads; the thread that reads ahead must not end it.
+        """
         import torch
 
         update, source = output.update, self._start(output)
@@ -259,7 +261,7 @@ class Maker:
             return
         parts = self._loaded(output, self._again)
         total = torch.zeros(source.shape[1], device=self._device, dtype=torch.float64)
-        with exact_products():
+        with torch.inference_mode():
             for start, stop in _spans(output):
                 value = self._read(source, range(start, stop)).to(self._device).to(torch.float32, copy=True)
                 apply_factors(value, parts["a"][:, start:stop], parts["b"], update.scaling, transposed=True)

@@ -256,7 +256,8 @@ def test_training_leaves_nothing_on_the_model(tiny_folder: Path, checkpointing: 
     assert not any(vars(module).get("_flag_for_generation") for module in model.modules())
     assert not any(vars(module).get("accelerator_scaler") for module in model.modules())
     assert not model.get_input_embeddings()._forward_hooks
-    assert all(p.grad is None for p in model.parameters()) and gc.get_freeze_count() == 0
+    assert all(p.grad is None for p in model.parameters())
+    assert gc.get_freeze_count() in (0, FROZEN)
     trainable = {n: p.dtype for n, p in model.named_parameters() if p.requires_grad}
     assert trainable and all("lora_" in name and dtype is torch.float32 for name, dtype in trainable.items())
 
@@ -426,6 +427,8 @@ def test_biases_that_train_along_are_swapped_and_put_back(qwen_folder: Path, bit
     assert torch.equal(bare(session), base)
 
 
+FROZEN = gc.get_freeze_count()
+"""Objects that Python itself keeps from the collector: 375 in 3.12, none in other versions."""
 WAYS = [
     Way("three rows at once", None, 3, "off"),
     Way("a few tokens at once", 60, None, "off"),

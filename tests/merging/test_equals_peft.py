@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lora_magic.merging import Settings, find_originals, merge, merged_tensors, read_adapter
+from lora_magic.merging import Settings, find_originals, merge, merged_tensors, read_adapter, stream
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -130,3 +131,31 @@ def test_names_that_differ_by_their_containers(shop: Any) -> None:
     ours = dict(merged_tensors(find_originals(str(old)), read_adapter(adapter)))
     theirs = shop.merged_by_peft(base, adapter)
     assert difference({f"transformer.{name}": tensor for name, tensor in ours.items()}, theirs) < 1e-6
+
+
+def test_products_are_exact_in_every_thread_and_the_user_s_precision_comes_back(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    seen: list[tuple[bool, str]] = []
+    whole = stream.apply_factors
+
+    def looking(*args: Any, **kwargs: Any) -> Any:
+        main = threading.current_thread() is threading.main_thread()
+        made = whole(*args, **kwargs)
+        seen.append((main, torch.get_float32_matmul_precision()))
+        return made
+
+    monkeypatch.setattr(stream, "apply_factors", looking)
+    monkeypatch.setattr(stream, "PIECE_BYTES", 2_000)
+    base = shop.base("gpt2", tie=True)
+    adapter = shop.adapter(base, target_modules=["c_attn"], fan_in_fan_out=True, use_dora=True)
+    torch.set_float32_matmul_precision("high")
+    try:
+        merge(adapter, str(base), tmp_path / "merged", Settings("float32"))
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert {main for main, _ in seen} == {True, False}
+    assert {precision for _, precision in seen} == {"highest"}
