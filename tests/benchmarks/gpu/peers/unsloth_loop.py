@@ -1,13 +1,19 @@
 """A loop written by hand on Unsloth's model: rows end to end in micro-batches of a given size, checkpointing as given.
 
 python -m tests.benchmarks.gpu.peers.unsloth_loop MODEL DATA.jsonl --micro-batch 8 --checkpointing off --optimizer adamw
+
+With `--at-once` rows are attended in one call, with `--expanded` weights are dequantised once, by this project's own
+functions: what is left between the loop and us is then the trainer around them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+from lora_magic.backends import attention
+from lora_magic.backends.expanded import Expanded
 from tests.benchmarks.gpu import machine
 from tests.benchmarks.gpu.peers import common
 
@@ -50,6 +56,7 @@ def main() -> None:
         checkpointing={"choices": tuple(KINDS), "default": "off"},
         optimizer={"choices": ("adamw", "adamw-8bit"), "default": "adamw"},
         skip_layers={"type": int, "default": 0, "help": "blocks that keep their activations under checkpointing"},
+        at_once={"action": "store_true"}, expanded={"action": "store_true"},
     )  # fmt: skip
     import unsloth  # noqa: F401  before all it patches
 
@@ -70,6 +77,10 @@ def main() -> None:
     )  # fmt: skip
     model = FastLanguageModel.for_training(model)
     common.float_adapter(model)
+    if asked.at_once:
+        attention.put_in()
+    if asked.expanded:
+        Expanded(SimpleNamespace(torch=torch, bitsandbytes=bitsandbytes)).put_on(model)
     rows, clock = prepared(asked, tokenizer), common.Clock()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer: Any = bitsandbytes.optim.AdamW8bit(trained, lr=2e-4, weight_decay=0.001)
@@ -99,7 +110,7 @@ def main() -> None:
         clock.step()
     clock.report(
         "unsloth loop", asked, micro_batch=asked.micro_batch, checkpointing=asked.checkpointing,
-        skip_layers=asked.skip_layers, optimizer=asked.optimizer,
+        skip_layers=asked.skip_layers, optimizer=asked.optimizer, at_once=asked.at_once, expanded=asked.expanded,
     )  # fmt: skip
 
 
