@@ -7,11 +7,13 @@ time, and what the adapter itself brings.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_magic.errors import LoraError
+from lora_magic.merging import untouched
 from lora_magic.merging.adapter import WEIGHTS
 from lora_magic.merging.logits import quiet
 from lora_magic.merging.originals import Originals
@@ -44,9 +46,8 @@ def skeleton(folder: Path, trust_remote_code: bool) -> Any:
     Raises:
         LoraError: transformers cannot make one of the folder's config.json.
     """
-    import torch
     from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     try:
         with quiet():
@@ -54,9 +55,7 @@ def skeleton(folder: Path, trust_remote_code: bool) -> Any:
             if getattr(config, "quantization_config", None) is not None:
                 del config.quantization_config
             with init_empty_weights(include_buffers=False):
-                model: Any = AutoModelForCausalLM.from_config(
-                    config, dtype=torch.float32, trust_remote_code=trust_remote_code
-                )
+                model: Any = _made(config, trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LoraError(
@@ -67,6 +66,16 @@ def skeleton(folder: Path, trust_remote_code: bool) -> Any:
             if parameter is not None:
                 module._parameters[leaf] = _hollow(parameter.shape)
     return model.eval()
+
+
+def _made(config: Any, trust_remote_code: bool) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    own = untouched.model_class(config) if "unsloth" in sys.modules else None
+    if own is not None:
+        return own._from_config(config, dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code)
 
 
 def _hollow(shape: Any) -> Any:

@@ -427,6 +427,18 @@ def test_biases_that_train_along_are_swapped_and_put_back(qwen_folder: Path, bit
     assert torch.equal(bare(session), base)
 
 
+def test_what_verifies_a_merge_is_transformers_own_code(tiny_folder: Path) -> None:
+    from lora_magic.merging.skeleton import skeleton
+
+    loaded(tiny_folder)
+    import transformers
+
+    model = skeleton(tiny_folder, trust_remote_code=False)
+    files = {type(module).forward.__code__.co_filename for module in model.modules()}
+    own = {Path(str(package.__file__)).parent for package in (torch, transformers)}
+    assert files and all(own & set(Path(file).parents) for file in files), files
+
+
 FROZEN = gc.get_freeze_count()
 """Objects that Python itself keeps from the collector: 375 in 3.12, none in other versions."""
 WAYS = [

@@ -22,7 +22,7 @@ from lora_magic.display.comparison import comparison_html
 from lora_magic.display.progress import Progress
 from lora_magic.results import Comparison
 from lora_magic.session import Session
-from tests.evaluation.test_view_comparison import comparison
+from tests.evaluation.made import comparison
 
 ROWS = 32
 COLUMNS = ("base", "one", "two")

@@ -1,7 +1,6 @@
 """What a comparison looks like: complete when saved, small enough to open, and with its numbers above the rows."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,7 @@ from lora_magic.evaluation.intervals import Bootstrap
 from lora_magic.evaluation.measures import Scored, measure
 from lora_magic.results import Comparison, ComparisonRow, Forgetting
 from tests.display.conftest import HOSTILE, Clock, Screen
-
-WORDS = "the base answer model says that a fox or hen went over to see some old red barn with wheat on it".split()
-
-
-def prose(seed: int, words: int) -> str:
-    rng = random.Random(seed)
-    return " ".join(rng.choice(WORDS) for _ in range(words))
-
-
-def comparison(rows: int = 12, words: int = 30, names: tuple[str, ...] = ("base", "mine"), **more: Any) -> Comparison:
-    """Answers that share most of their words."""
-    made = []
-    for number in range(rows):
-        base = prose(number, words)
-        outputs = {name: base if name == "base" else base.replace("fox", name) for name in names}
-        made.append(ComparisonRow(f"Prompt {number}?", base, outputs))
-    return Comparison("demo", names, tuple(made), f"{rows} rows", (("seed", "0"),), dict.fromkeys(names, 1.0), **more)
+from tests.evaluation.made import comparison
 
 
 def seen(html: str) -> str:
