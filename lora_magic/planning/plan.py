@@ -205,7 +205,7 @@ def _settings(architecture: Architecture, card: Card, wanted: Wanted) -> Iterato
             for kind, kept in _checkpointings(architecture, wanted):
                 packed = sized.but(optimizer=optimizer, checkpointing=kind, kept=kept)
                 yield micro, packed
-                if wanted.bits == 4 and not packed.dora:
+                if wanted.bits == 4 and not kept and not packed.dora:
                     yield micro, packed.but(expanded=True)
 
 

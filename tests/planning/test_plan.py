@@ -32,8 +32,24 @@ def test_short_rows_of_a_3b_model_need_no_checkpointing_on_a_t4() -> None:
     assert notebook.choice.checkpointing == "offload"
 
 
+def test_weights_are_dequantised_once_where_a_card_holds_them_twice() -> None:
+    def by(config: dict[str, Any], **more: Any) -> Any:
+        return choose(read(config), T4, **{"tokens_per_row": 170, "longest": 512, "rank": 16, **more})
+
+    found, shapes = by(LLAMA_3B), read(LLAMA_3B)
+    assert found.choice.expanded and found.choice.title.endswith("weights dequantised once")
+    once = by(LLAMA_3B, tokens_per_row=800, longest=2048)
+    assert not once.choice.expanded and once.fits
+    extra = found.parts["weights"] - once.parts["weights"]
+    assert extra * 2**30 == pytest.approx(2 * shapes.linear)
+    assert not any(choice.expanded for choice in found.back_off[-1:])
+    assert not by(LLAMA_8B).choice.expanded
+    assert not by(LLAMA_3B, method="dora").choice.expanded
+    assert not by(LLAMA_1B, bits=16).choice.expanded
+
+
 def test_an_8b_model_keeps_some_blocks_on_a_t4_and_all_of_them_on_an_l4() -> None:
-    small, large = (choose(read(LLAMA_8B), on, tokens_per_row=400, rank=16) for on in (T4, L4))
+    small, large = (choose(read(LLAMA_8B), on, tokens_per_row=400, rank=16, micro_batch=8) for on in (T4, L4))
     assert small.choice.checkpointing == "some" and 0 < small.choice.recomputed < 32
     assert large.choice.checkpointing == "off"
     assert any("no checkpointing" in r and "would be" in r and "GiB" in r for r in small.reasons)

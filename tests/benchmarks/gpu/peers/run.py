@@ -104,7 +104,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         for row in members:
             name = row["peer"]
             if "micro_batch" in row:
-                name += f" {row['micro_batch']}, {row['checkpointing']}"
+                ways = [word for word in ("at_once", "expanded") if row.get(word)]
+                name += f" {', '.join([str(row['micro_batch']), row['checkpointing'], *ways])}".replace("_", " ")
             share, needed = against(row, members), roofline(row)
             lines.append(
                 f"{name:38}{row['tokens_a_second']:10,.0f}{f'{share:.2f}x' if share else '':>9}"
