@@ -25,7 +25,8 @@ from lora_magic.seeding import seeded
 from lora_magic.training.best import Best
 from lora_magic.training.callback import Progressed, bridge
 from lora_magic.training.interrupt import Interrupt, Stopped
-from lora_magic.training.stepper import Stepper, largest
+from lora_magic.training.probe import largest_pass
+from lora_magic.training.stepper import Stepper
 
 EVALUATIONS = 6
 MEASURED_AT_ONCE = 32
@@ -111,7 +112,7 @@ def run(
             rows = _dataset(prepared.training)
             stepper = Stepper(
                 base, key, plan, lambda what: emit(Recovered(progressed.last_step + 1, what)), interrupt.safe_point,
-                _probe(base, plan, prepared.training, rows),
+                _probe(base, plan, prepared.training, rows, seed=config.seed, steps=length.steps),
             )  # fmt: skip
             trainer = base.trainer(
                 key, args=arguments(config, length, plan, base, folder), train_dataset=rows,
@@ -134,11 +135,12 @@ def run(
     return best
 
 
-def _probe(base: Base, plan: Plan, tokens: Tokenised, rows: Any) -> StepRows | None:
-    """Rows that fill a pass; None on a CPU, where a process that runs out of memory is not asked."""
+def _probe(base: Base, plan: Plan, tokens: Tokenised, rows: Any, *, seed: int, steps: int) -> StepRows | None:
+    """The run's largest pass; None on a CPU, where a process that runs out of memory is not asked."""
     if base.facts.hardware.kind == "cpu":
         return None
-    return StepRows([rows[i] for i in largest(tokens.rows.lengths.tolist(), plan.ways[0], plan.batch)])
+    chosen = largest_pass(tokens.rows.lengths.tolist(), plan.ways[0], plan.batch, seed=seed, steps=steps)
+    return StepRows([rows[i] for i in chosen])
 
 
 def _dataset(tokens: Tokenised | None) -> Any:

@@ -12,7 +12,7 @@ from lora_magic.backends.trainer import forget
 from lora_magic.dataset.collate import StepRows
 from lora_magic.errors import LoraError
 from lora_magic.planning.passes import passes
-from lora_magic.planning.run_plan import Plan, Way
+from lora_magic.planning.run_plan import Plan
 
 SCALED_DOWN = 4.0
 """What the scale of float16 gradients is divided by when they overflow."""
@@ -214,26 +214,6 @@ class Stepper:
             f"{'it was' if left_out == 1 else 'they were'} left out of this step"
         )
         return sound
-
-
-def largest(lengths: Sequence[int], way: Way, batch: int) -> list[int]:
-    """Numbers of rows that fill a pass as far as any pass of the run can be filled.
-
-    Args:
-        lengths: tokens of every row of the run.
-        batch: rows in an optimiser step.
-    """
-    import numpy
-
-    longest = numpy.argsort(numpy.asarray(lengths), kind="stable")[::-1][: min(batch, way.rows or batch)]
-    chosen: list[int] = []
-    for i in longest.tolist():
-        made = [*chosen, i]
-        tokens = lengths[made[0]] * len(made) if way.padded else sum(lengths[k] for k in made)
-        if chosen and way.tokens is not None and tokens > way.tokens:
-            break
-        chosen = made
-    return chosen
 
 
 def _broken(trainer: Any, what: str) -> LoraError:

@@ -19,7 +19,7 @@ from lora_magic.events import Event, Recovered, Stepped
 from lora_magic.methods.lora import peft_config
 from lora_magic.planning.run_plan import Plan, Way
 from lora_magic.session import Session
-from lora_magic.training.stepper import largest
+from lora_magic.training.probe import largest_pass
 from tests.session.test_session import adapter_weights, loaded
 
 STEPS = 9
@@ -290,24 +290,14 @@ def test_every_step_says_its_tokens_and_an_interrupt_lands_between_passes(sessio
     assert stopped.reason == "interrupted" and len(stopped.losses) == 2
 
 
-def test_the_probe_is_as_large_as_any_pass() -> None:
-    lengths = [5, 30, 7, 30, 12, 9]
-    assert largest(lengths, Way("", None, None, "off"), 3) == [3, 1, 4]
-    assert largest(lengths, Way("", None, 2, "off"), 3) == [3, 1]
-    assert largest(lengths, Way("", 70, None, "off", padded=False), 6) == [3, 1]
-    assert largest(lengths, Way("", 10, None, "off", padded=False), 6) == [3]
-    assert largest(lengths, Way("", 95, None, "off"), 6) == [3, 1, 4]
-    assert StepRows([{"input_ids": [1, 2], "labels": [1, -100]}]).trained([0]) == 0
-
-
 @pytest.mark.usefixtures("ways")
 def test_a_probe_that_does_not_fit_backs_off_before_the_first_step(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = run(session, "whole", max_steps=2)
 
-    def probe(base: Any, plan: Plan, tokens: Any, rows: Any) -> StepRows:
-        return StepRows([rows[i] for i in largest(tokens.rows.lengths.tolist(), plan.ways[0], plan.batch)])
+    def probe(base: Any, plan: Plan, tokens: Any, rows: Any, **run: int) -> StepRows:
+        return StepRows([rows[i] for i in largest_pass(tokens.rows.lengths, plan.ways[0], plan.batch, **run)])
 
     def spoil(number: int, inputs: Any, output: Any) -> Any:
         if number == 1:
