@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -123,7 +124,21 @@ def _given(prompts: object, variables: Mapping[str, object]) -> Source | tuple[l
     if isinstance(prompts, str | Path) and kind(Path(prompts)) == ".txt":
         path = Path(prompts).expanduser()
         return _filled(line for row in read(path).rows for line in str(row["text"]).splitlines()), path.name
+    if isinstance(prompts, str | Path) and kind(Path(prompts)) == ".json":
+        path = Path(prompts).expanduser()
+        listed = _listed(path)
+        if listed is not None:
+            return _filled(listed), path.name
     return read(prompts, variables=variables, embedded=DATASETS)
+
+
+def _listed(path: Path) -> list[str] | None:
+    """What a JSON file holds if it is a list of texts; else None, and what is wrong with it is the reader's to say."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if _are_texts(found) else None
 
 
 def _are_texts(value: object) -> bool:
@@ -243,4 +258,4 @@ def _conversations(rows: Sequence[Mapping[str, Any]], system: str | None) -> lis
 def with_system(context: tuple[Turn, ...], text: str | None) -> tuple[Turn, ...]:
     """The conversation with `text` as its system turn, in place of the one that it has; without one for ""/None."""
     rest = context[1:] if context and context[0].role == "system" else context
-    return (Turn("system", text), *rest) if text else rest
+    return (Turn("system", as_text(text)), *rest) if text else rest

@@ -12,7 +12,7 @@ from lora_magic.dataset.examples import Example, Turn
 from lora_magic.dataset.prepare import read_sides
 from lora_magic.dataset.sources import from_text
 from lora_magic.errors import LoraError
-from lora_magic.evaluation.asked import Questions, questions
+from lora_magic.evaluation.asked import Questions, questions, with_system
 from lora_magic.evaluation.columns import Column, columns, prompting
 from lora_magic.magics.compare import LoraCompare
 from tests.models import rows
@@ -118,8 +118,21 @@ def test_prompts_beside_columns_that_are_no_answers_are_asked_by_themselves(tmp_
     assert found.notes == ("prompt alone is asked; not read: id, topic",)
 
 
+def test_a_json_list_of_texts_is_a_list_of_prompts() -> None:
+    Path("asked.json").write_text('["One?", "  Two?\\n", ""]')
+    assert said(asked("asked.json")) == said(asked(Path("asked.json"))) == [("One?", None), ("Two?", None)]
+    assert asked("asked.json").source == "2 prompts of asked.json"
+    Path("rows.json").write_text('[{"prompt": "Three?", "answer": "3"}]')
+    assert said(asked("rows.json")) == [("Three?", "3")]
+    for text, words in (("[]", "holds no prompt"), ('["One?"', "rows|JSON|json")):
+        Path("broken.json").write_text(text)
+        with pytest.raises(LoraError, match=words):
+            asked("broken.json")
+
+
 def test_half_a_surrogate_pair_is_replaced_as_in_training() -> None:
     assert said(asked(["half \ud83d"])) == said(asked([{"prompt": "half \ud83d"}])) == [("half \ufffd", None)]
+    assert with_system((), "half \ud83d")[0].content == "half \ufffd"
 
 
 def test_a_tilde_before_nobody_s_name_begins_a_prompt() -> None:
