@@ -198,6 +198,7 @@ class PeftBase:
 
     def after_training(self) -> None:
         """Take off what a trainer leaves on the model: checkpointing, hooks, gradients, training mode."""
+        self._expanded.take_off()
         if self._accelerator is not None:  # takes mixed precision's wrapper off `forward`
             self._accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)
             self._accelerator = None
@@ -205,7 +206,6 @@ class PeftBase:
             self._model._is_accelerate_prepared = False  # else the next run goes without mixed precision
         self._model.gradient_checkpointing_disable()
         self._recomputing = ("off", 0)
-        self._expanded.take_off()
         self._drop_input_hooks()
         self._model.zero_grad(set_to_none=True)
         self._biases.rest()
@@ -252,7 +252,7 @@ class PeftBase:
     def free(self) -> None:
         """Let go of every tensor."""
         self._model = self.tokenizer = None
-        self._biases = Biases()
+        self._biases, self._expanded = Biases(), Expanded(self._stack)
         self._collect()
 
     @contextmanager

@@ -33,23 +33,28 @@ class Expanded:
             for name, child in parent._modules.items()
             if isinstance(child, packed)
         ]
+        made: dict[int, Any] = {}
         try:
             for parent, name, child in found:
-                parent._modules[name] = self._plain(child)
+                if id(child) not in made:
+                    made[id(child)] = self._plain(child)
                 self._packed.append((parent, name, child))
+                parent._modules[name] = made[id(child)]
         except BaseException:
             self.take_off()
             raise
 
     def take_off(self) -> None:
         """Put the 4-bit layers back."""
-        for parent, name, child in self._packed:
+        while self._packed:
+            parent, name, child = self._packed[-1]
             parent._modules[name] = child
-        self._packed.clear()
+            self._packed.pop()
 
     def _plain(self, layer: Any) -> Any:
         torch, weight = self._stack.torch, layer.weight
         values = self._stack.bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+        values = values.to(layer.compute_dtype or values.dtype)
         made = torch.nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
         made.weight = torch.nn.Parameter(values.reshape(layer.out_features, layer.in_features), requires_grad=False)
         made.bias = layer.bias

@@ -72,9 +72,11 @@ def _made(config: Any, trust_remote_code: bool) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    own = untouched.model_class(config) if "unsloth" in sys.modules else None
+    remote = trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    own = untouched.model_class(config) if "unsloth" in sys.modules and not remote else None
     if own is not None:
-        return own._from_config(config, dtype=torch.float32)
+        inner = own.config_class is config.sub_configs.get("text_config")
+        return own._from_config(config.get_text_config() if inner else config, dtype=torch.float32)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code)
 
 

@@ -2,7 +2,8 @@
 
 Unsloth replaces the functions of transformers' classes with its own, which want a model that Unsloth has loaded:
 2026.10.7 runs them on every model of the process. What verifies a merge must not be what trained it, so the
-architecture's file is run once more, as a module of its own.
+architecture's file is run once more, as a module of its own. Parts that an architecture takes from another one's file,
+such as the text model inside a model that sees, still come from there.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class Wanted:
         backend: "unsloth" or "transformers"; the latter pads rows and has no offload.
         full: train every weight.
         flash: flash attention may be used where the card has it.
+        expanding: 4-bit weights may be dequantised once.
     """
 
     batch: int
@@ -65,6 +66,7 @@ class Wanted:
     method: str = "lora"
     dropout: float = 0.0
     bias: str = "none"
+    expanding: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def choose(
     backend: str = "unsloth",
     free_gib: float | None = None,
     flash: bool = True,
+    expanding: bool = True,
     rows: int | None = None,
     epochs: float = 3.0,
     steps: int | None = None,
@@ -119,6 +122,7 @@ def choose(
         rank, target, method, dropout, bias: of the adapter, as in `%%lora_train`.
         free_gib: what is free on the card now, where another process may be using it.
         flash: flash attention may be used where the card has it.
+        expanding: 4-bit weights may be dequantised once; not where they would be in float32.
         rows, epochs: the run's length, or `steps`.
         price_an_hour: of the card, in any currency.
 
@@ -130,7 +134,7 @@ def choose(
         Wanted(
             batch, micro_batch, {"auto": None, "unsloth": "offload"}.get(str(checkpointing), checkpointing),
             min(mean, longest), longest, bits, rank, target, None if optimizer == "auto" else optimizer, backend,
-            flash=flash, method=method, dropout=dropout, bias=bias,
+            flash=flash, method=method, dropout=dropout, bias=bias, expanding=expanding,
         )
     )  # fmt: skip
     room = _room(card, free_gib)
@@ -205,7 +209,7 @@ def _settings(architecture: Architecture, card: Card, wanted: Wanted) -> Iterato
             for kind, kept in _checkpointings(architecture, wanted):
                 packed = sized.but(optimizer=optimizer, checkpointing=kind, kept=kept)
                 yield micro, packed
-                if wanted.bits == 4 and not kept and not packed.dora:
+                if wanted.expanding and wanted.bits == 4 and not kept and not packed.dora:
                     yield micro, packed.but(expanded=True)
 
 

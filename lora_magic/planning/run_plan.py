@@ -112,6 +112,7 @@ def plan(
     shapes: Architecture | None,
     mean: float,
     longest: int,
+    dtype: str = "float16",
 ) -> Plan:
     """The fastest way known to compute the run's steps that fits the machine.
 
@@ -124,6 +125,7 @@ def plan(
         bits: a weight of the base.
         shapes: of the base, or None where they cannot be read.
         mean, longest: tokens of a row.
+        dtype: that the base computes in.
     """
     optimizer = "adamw-8bit" if config.optimizer == "auto" else config.optimizer
     if hardware.kind == "cpu":
@@ -139,7 +141,7 @@ def plan(
         tokens_per_row=mean, longest=longest, bits=bits, rank=config.rank, target=_target(shapes, config.target),
         method=config.method, dropout=config.dropout, bias=config.bias,
         optimizer=None if config.optimizer == "auto" else config.optimizer, backend=backend, free_gib=here.free_gib,
-        flash=here.flash,
+        flash=here.flash, expanding=dtype != "float32",
     )  # fmt: skip
     ways = [_way(choice, shapes.layers) for choice in (made.choice, *made.back_off)]
     if config.micro_batch:

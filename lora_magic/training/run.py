@@ -167,7 +167,7 @@ def _plan(config: TrainConfig, base: Base, prepared: Prepared) -> Plan:
     facts, lengths = base.facts, prepared.training.rows.lengths
     return plan(
         config, facts.hardware, backend=facts.backend, bits=facts.bits, shapes=facts.shapes,
-        mean=float(lengths.mean()), longest=int(lengths.max()),
+        mean=float(lengths.mean()), longest=int(lengths.max()), dtype=facts.dtype,
     )  # fmt: skip
 
 

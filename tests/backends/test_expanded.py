@@ -40,17 +40,31 @@ def test_outputs_stay_and_the_packed_layers_come_back(packed: Any) -> None:
     assert all(torch.equal(packed.state_dict()[name], value) for name, value in state.items())
 
 
-def test_where_memory_runs_out_all_is_as_it_was(packed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_in_two_places_stays_one_and_computes_as_it_did(packed: Any) -> None:
+    inner = packed[1]
+    twice = torch.nn.ModuleList([inner[0], torch.nn.Sequential(inner[0], inner[1])])
+    inner[0].compute_dtype = torch.bfloat16
+    expanded = Expanded(STACK)
+    expanded.put_on(twice)
+    assert twice[0] is twice[1][0] and twice[0].weight.dtype is torch.bfloat16
+    expanded.take_off()
+    assert twice[0] is twice[1][0] is inner[0]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt()])
+def test_where_it_is_broken_off_all_is_as_it_was(
+    packed: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     before, whole, calls = list(packed.modules()), bitsandbytes.functional.dequantize_4bit, []
 
     def full(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return whole(*args, **kwargs)
 
     monkeypatch.setattr(bitsandbytes.functional, "dequantize_4bit", full)
     expanded = Expanded(STACK)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error)):
         expanded.put_on(packed)
     assert list(packed.modules()) == before and not expanded

@@ -45,6 +45,7 @@ def test_weights_are_dequantised_once_where_a_card_holds_them_twice() -> None:
     assert not any(choice.expanded for choice in found.back_off[-1:])
     assert not by(LLAMA_8B).choice.expanded
     assert not by(LLAMA_3B, method="dora").choice.expanded
+    assert not by(LLAMA_3B, expanding=False).choice.expanded
     assert not by(LLAMA_1B, bits=16).choice.expanded
 
 
