@@ -90,7 +90,7 @@ def _choice(result: PlanResult) -> list[tuple[str, str]]:
         ("checkpointing", _checkpointing(choice)),
         ("optimizer", choice.optimizer),
         ("attention", _ATTENTION.get(choice.attention, choice.attention)),
-        ("bits", str(choice.bits)),
+        ("bits", f"{choice.bits}{', dequantised once for the run' if choice.expanded else ''}"),
         ("backend", _BACKENDS.get(choice.backend, choice.backend)),
     ]
 

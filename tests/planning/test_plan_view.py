@@ -240,3 +240,11 @@ def test_a_plan_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_weights_that_stand_twice_are_told() -> None:
+    once, packed = (
+        plan(LLAMA_3B, gpu="t4", tokens_per_row=mean, max_length=longest) for mean, longest in ((170, 512), (800, 2048))
+    )
+    assert "bits 4, dequantised once for the run" in " ".join(str(once).split())
+    assert "bits 4 · backend" in " ".join(str(packed).split())
