@@ -10,7 +10,7 @@ from lora_magic.planning.passes import passes
 from lora_magic.planning.run_plan import Way
 
 LOOKED_AT = 200
-"""Steps that are cut into passes to find the largest; all others are as large at most."""
+"""Steps, the largest first, that are cut into passes to find the largest pass."""
 FULL = 0.98
 """A pass that fills this share of the plan's budget is as good as the largest."""
 
@@ -18,8 +18,8 @@ FULL = 0.98
 def largest_pass(lengths: Sequence[int], way: Way, batch: int, *, seed: int, steps: int) -> list[int]:
     """Numbers of the rows of the largest pass that the run will make.
 
-    Where steps are cut into passes and no full one is found soon, these are the longest rows that fill a pass as far
-    as any could be.
+    Where steps are cut into passes and none of the first so many is full, the longest rows of the run that fit are
+    taken if they make a larger one.
 
     Args:
         lengths: tokens of every row of the run.
@@ -42,11 +42,13 @@ def largest_pass(lengths: Sequence[int], way: Way, batch: int, *, seed: int, ste
         best = max([best, *parts] if best else parts, key=lambda part: _tokens(made[part].tolist(), way))
         if _tokens(made[best].tolist(), way) >= FULL * budget:
             return best
-    return best if len(by_size) <= LOOKED_AT else longest_rows(lengths, way, batch)
+    if len(by_size) <= LOOKED_AT:
+        return best
+    return max(best, longest_rows(lengths, way, batch), key=lambda part: _tokens(made[part].tolist(), way))
 
 
 def longest_rows(lengths: Sequence[int], way: Way, batch: int) -> list[int]:
-    """Numbers of rows that fill a pass as far as any pass of any order could be filled.
+    """Numbers of the run's longest rows, as many as fit a pass.
 
     Args:
         lengths: tokens of every row of the run.

@@ -62,7 +62,7 @@ def test_pinned_parts_are_said_to_be_so() -> None:
     for view in shown(result(micro_batch=2, checkpointing="offload")):
         assert "as asked: micro-batch, checkpointing" in view
         assert "micro-batch 2 (4 passes a step)" in view and "every block, offloaded" in view
-    some = result(LLAMA_8B, tokens_per_row=400)
+    some = result(LLAMA_8B, tokens_per_row=400, micro_batch=8)
     assert some.choice.checkpointing == "some"
     for view in shown(some):
         assert f"checkpointing {some.choice.recomputed} blocks, the others not" in view
@@ -100,7 +100,8 @@ def test_what_others_take_of_the_card_is_drawn() -> None:
 
 def test_every_part_has_its_number_in_bar_and_legend() -> None:
     made = result(LLAMA_8B, tokens_per_row=400, micro_batch=4)
-    legend = re.findall(r"(\d) (\w+) [\d.]+ GiB", words(bundle(made)["text/html"]).split("Memory at the peak")[1])
+    drawn = words(bundle(made)["text/html"]).split("Memory at the peak")[1].split("the card:")[0]
+    legend = re.findall(r"(\d) (\w+) [\d.]+ GiB", drawn)
     assert [name for _, name in legend[: len(Bar.of(made.estimate).parts)]] == [n for n, s in made.parts.items() if s]
     assert [number for number, _ in legend] == [str(place + 1) for place in range(len(legend))]
 
