@@ -79,9 +79,10 @@ def _starts(lengths: tuple[int, ...], device: Any) -> Any:
     """Where each row begins, and where the last one ends."""
     import torch
 
-    starts = torch.zeros(len(lengths) + 1, dtype=torch.int32)
-    starts[1:] = torch.tensor(lengths).cumsum(0)
-    return starts.to(device)
+    with torch.inference_mode(False):  # what is kept must serve training, too
+        starts = torch.zeros(len(lengths) + 1, dtype=torch.int32)
+        starts[1:] = torch.tensor(lengths).cumsum(0)
+        return starts.to(device)
 
 
 def _suits(query: Any, key: Any, value: Any, groups: int) -> bool:

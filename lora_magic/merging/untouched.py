@@ -20,15 +20,13 @@ def model_class(config: Any) -> Any:
         config: a configuration of transformers' own, not of a model's remote code.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.models.auto.auto_factory import _get_model_class
 
     mapping = AutoModelForCausalLM._model_mapping
     if type(config) not in mapping:
         return None
-    known = mapping[type(config)]
-    known = known[0] if isinstance(known, tuple) else known
-    name = type(config).__module__.replace(".configuration_", ".modeling_")
-    module = _copy(name)
-    return getattr(module, known.__name__, None)
+    module = _copy(type(config).__module__.replace(".configuration_", ".modeling_"))
+    return getattr(module, _get_model_class(config, mapping).__name__, None)
 
 
 def _copy(name: str) -> Any:
