@@ -7,6 +7,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lora_magic.config.defaults import own
@@ -135,9 +136,14 @@ class Parser(argparse.ArgumentParser):
             raise LoraError(
                 f'{self.prog} has no option "{name}".', nearest(name, options) or f"{self.prog} --help lists all."
             )
-        raise LoraError(
-            f'{self.prog} does not know what to do with "{word}".', 'Names with spaces need quotes: "two words".'
-        )
+        raise LoraError(f'{self.prog} does not know what to do with "{word}".', self._meant(word))
+
+    def _meant(self, word: str) -> str:
+        """What a word that belongs to no option was probably for."""
+        takes = [_option(f) for f in self.config_class.__dataclass_fields__.values() if f.metadata["offers"] == "data"]
+        if takes and Path(word).is_file():
+            return f"Write {takes[0]} {word}."
+        return 'Names with spaces need quotes: "two words".'
 
     def complete(self, given: dict[str, Any]) -> dict[str, Any]:
         """`given`, held against what must be given.

@@ -170,6 +170,12 @@ def test_a_failed_load_keeps_the_model_that_was_there(loaded: InteractiveShell) 
     assert loaded.run_cell("%lora_status").result.base is not None
 
 
+def test_a_file_without_its_option_is_told_where_it_belongs(loaded: InteractiveShell) -> None:
+    Path("mine.csv").write_text("question,answer\n")
+    for line, option in (("%lora_train mine mine.csv", "--data"), ("%lora_compare mine.csv", "--prompts")):
+        assert f"Write {option} mine.csv." in str(loaded.run_cell(line).error_in_exec)
+
+
 def test_settings_and_examples_in_the_body(loaded: InteractiveShell) -> None:
     made = loaded.run_cell("%%lora_train --data rows --max-steps 2\nlr: 2e-4\nrank: 16\n")
     assert (made.result.config["lr"], made.result.config["rank"]) == (2e-4, 16)
