@@ -50,9 +50,9 @@ def test_folder_in_four_bits_loads_and_says_nearly_the_same(
     assert len([name for name in written if name.endswith("bitsandbytes__nf4")]) == 2 * 7
     for module in model.modules():
         module.support_avx512bf16_for_cpu = False  # its repacking wants rows of whole blocks
-    theirs = shop.logits(shop.adapted(base, adapter), probes[0]).float()
-    ours = shop.logits(model, probes[0]).float()
-    assert float((ours - theirs).abs().max()) == pytest.approx(result.stored.largest, abs=0.5 * result.stored.largest)
+    adapted = shop.adapted(base, adapter)
+    apart = [(shop.logits(model, ids).float() - shop.logits(adapted, ids).float()).abs().max() for ids in probes]
+    assert float(max(apart)) == pytest.approx(result.stored.largest, rel=0.05)
     assert "NF4" in (tmp_path / "out" / "README.md").read_text()
 
 
