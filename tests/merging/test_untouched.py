@@ -19,6 +19,7 @@ from tests.merging.conftest import PROBES
 def test_functions_put_into_transformers_classes_are_not_what_verifies(
     shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from transformers import masking_utils
     from transformers.models.llama import modeling_llama
 
     base = shop.base()
@@ -32,6 +33,8 @@ def test_functions_put_into_transformers_classes_are_not_what_verifies(
     for name in ("LlamaModel", "LlamaAttention", "LlamaRMSNorm", "LlamaForCausalLM", "LlamaRotaryEmbedding"):
         monkeypatch.setattr(getattr(modeling_llama, name), "forward", theirs)
     monkeypatch.setattr(modeling_llama, "LlamaMLP", None)
+    monkeypatch.setattr(masking_utils, "create_causal_mask", theirs)
+    monkeypatch.delitem(sys.modules, "transformers.models.llama.modeling_llama_untouched", raising=False)
     again = merge(adapter, str(base), tmp_path / "again", Settings("float32"), probes=PROBES)
     assert again.merged is not None and again.merged == plain.merged
     assert again.stored == plain.stored
