@@ -138,8 +138,9 @@ def _rows(
     most = found.get("max_position_embeddings")
     longest = config.max_length or LoadConfig(config.model).max_length
     longest = min(longest, most) if isinstance(most, int) and most > 0 else longest
+    cut = _cut(config.tokens_per_row, longest, isinstance(most, int) and longest == most)
     if config.data is None:
-        return _Rows(config.rows, config.tokens_per_row, longest)
+        return _Rows(config.rows, config.tokens_per_row, longest, cut)
     if tokenizer is None and tokenizer_is_here(config.load):
         from lora_magic.backends.tokenizers import tokenizer_of
 
@@ -147,7 +148,15 @@ def _rows(
     with phases.phase("rows"):
         counted = row_lengths(config, tokenizer, longest, variables, embedded)
     mean = config.tokens_per_row or counted.mean
-    return _Rows(config.rows or counted.rows, mean, counted.longest, _counted(config, counted, tokenizer is None))
+    notes = (*_counted(config, counted, tokenizer is None), *cut)
+    return _Rows(config.rows or counted.rows, mean, counted.longest, notes)
+
+
+def _cut(tokens: float | None, longest: int, is_the_most: bool) -> tuple[str, ...]:
+    if tokens is None or tokens <= longest:
+        return ()
+    why = "the most that the model takes" if is_the_most else "--max-length allows more"
+    return (f"rows of {tokens:,.0f} tokens are cut at {longest:,}: {why}",)
 
 
 def _counted(config: PlanConfig, counted: RowLengths, guessed: bool) -> tuple[str, ...]:

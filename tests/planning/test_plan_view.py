@@ -128,6 +128,16 @@ def test_bits_backend_and_why(config: Any, asked: dict[str, Any], backend: str, 
     assert told in notes(made)
 
 
+def test_rows_that_would_be_cut_are_told() -> None:
+    assert "cut" not in notes(plan(LLAMA_1B, tokens_per_row=2048))
+    default = plan(LLAMA_1B, tokens_per_row=4000)
+    assert "rows of 4,000 tokens are cut at 2,048: --max-length allows more" in notes(default)
+    longer = plan(LLAMA_1B, tokens_per_row=4000, max_length=4096)
+    assert "cut" not in notes(longer) and longer.seconds > default.seconds
+    short = plan({**LLAMA_1B, "max_position_embeddings": 1024}, tokens_per_row=4000)
+    assert "cut at 1,024: the most that the model takes" in notes(short)
+
+
 def test_only_what_was_measured_is_called_measured() -> None:
     measured = data("calibration")["memory"]["measured"]
     plain = plan(LLAMA_1B).memory_basis
