@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,9 +278,16 @@ class PeftBase:
             config.bias = "none"
 
     def _open_biases(self, key: str) -> None:
-        if self._biases.kind(key) != "none":
-            with self._bias_named(key):
-                self._model.base_model._mark_only_adapters_as_trainable(self._model.base_model.model)
+        kind = self._biases.kind(key)
+        if kind == "none":
+            return
+        with self._bias_named(key):
+            self._model.base_model._mark_only_adapters_as_trainable(self._model.base_model.model)
+        if kind == "lora_only":
+            for module in self._model.modules():  # peft opens those of every adapter's layers
+                others = hasattr(module, "lora_A") and key not in module.lora_A
+                if others and getattr(module, "bias", None) is not None:
+                    module.bias.requires_grad_(False)
 
     def _drop_input_hooks(self) -> None:
         """Take off what has the embeddings' output require gradients: each call of it puts on one more."""
@@ -305,17 +312,20 @@ class _Unwrapped:
         self.is_loaded_in_8bit = getattr(model, "is_loaded_in_8bit", False)
 
     def get_output_embeddings(self) -> Any:
-        """The output head."""
-        return self._model.get_output_embeddings()
+        """The output head as loaded, whatever adapters have put around it."""
+        head = self._model.get_output_embeddings()
+        head = getattr(head, "original_module", head)
+        return head.get_base_layer() if hasattr(head, "get_base_layer") else head
 
     def named_modules(self) -> Iterator[tuple[str, Any]]:
-        """Own modules, peft's parts left out and `.base_layer` dropped from names."""
-        for name, module in self._model.named_modules():
-            if ".lora_" not in name:
-                yield name.removesuffix(".base_layer"), module
+        """Own modules, peft's parts left out and its names dropped from theirs."""
+        return self._own(self._model.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Any]]:
         """Own parameters."""
-        for name, parameter in self._model.named_parameters():
-            if ".lora_" not in name:
-                yield name.replace(".base_layer", ""), parameter
+        return self._own(self._model.named_parameters())
+
+    def _own(self, named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+        for name, part in named:
+            if ".lora_" not in name and ".modules_to_save." not in name:
+                yield name.replace(".base_layer", "").replace(".original_module", ""), part

@@ -39,9 +39,13 @@ class Biases:
             self.rest()
 
     def rest(self) -> None:
-        """Put all in the base's own precision, which answers are computed in; training makes theirs float32."""
+        """Put all in the base's own precision, which answers are computed in, and out of training's reach.
+
+        Training makes those that it opens float32.
+        """
         for parameter, original in self._originals:
             parameter.data = parameter.data.to(original.dtype)
+            parameter.requires_grad_(False)
 
     def drop(self, key: str) -> None:
         """Forget the biases of `key`, which must not be active."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,11 @@ def adapted_layers(model: Any) -> Iterator[Any]:
     return (module for module in model.modules() if hasattr(module, "lora_A"))
 
 
+def carries(parts: Mapping[str, Any], key: str) -> bool:
+    """Whether one of peft's layers, by its parts, has the adapter `key`; an embedding's lies elsewhere."""
+    return any(key in parts[name] for name in ("lora_A", "lora_embedding_A") if name in parts)
+
+
 @contextmanager
 def alone(model: Any, key: str) -> Iterator[None]:
     """Inside, layers look as if the adapter `key` were the only one on the model.
@@ -68,7 +73,7 @@ def alone(model: Any, key: str) -> Iterator[None]:
     """
     whole = [(layer, layer._modules) for layer in adapted_layers(model)]
     for layer, parts in whole:
-        on_it = parts if key in parts["lora_A"] else {"base_layer": parts["base_layer"]}
+        on_it = parts if carries(parts, key) else {"base_layer": parts["base_layer"]}
         seen = {name: part if name == "base_layer" else _only(part, key) for name, part in on_it.items()}
         vars(layer)["_modules"] = seen
     try:

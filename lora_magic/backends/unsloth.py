@@ -11,7 +11,7 @@ from typing import Any
 from lora_magic.backends.adapters import PeftBase
 from lora_magic.backends.base import BaseFacts, Phases
 from lora_magic.backends.fetch import config_json, local_folder
-from lora_magic.backends.fused import Fused, adapted_layers, alone
+from lora_magic.backends.fused import Fused, adapted_layers, alone, carries
 from lora_magic.backends.garbage import old_objects_set_aside
 from lora_magic.backends.room import check_room
 from lora_magic.backends.stack import check_bitsandbytes, silence_unsloth
@@ -151,7 +151,7 @@ class UnslothBase(PeftBase):
         self._fused.switch(key)
         if key is not None:
             for layer in adapted_layers(self._model):
-                layer.enable_adapters(key in layer.lora_A)
+                layer.enable_adapters(carries(layer._modules, key))
 
     def _about_to_train(self, key: str) -> None:
         if not _datasets().are_progress_bars_disabled():  # its trainer looks all held-out rows through

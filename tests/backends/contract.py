@@ -19,7 +19,7 @@ import torch
 
 from lora_magic.backends.base import Decoding
 from lora_magic.backends.stack import unsloth_version
-from lora_magic.config import CompareConfig, LoadConfig, TrainConfig
+from lora_magic.config import AdaptersConfig, CompareConfig, LoadConfig, MergeConfig, TrainConfig
 from lora_magic.display.progress import Progress
 from lora_magic.errors import LoraError
 from lora_magic.planning.run_plan import Plan, Way
@@ -134,6 +134,18 @@ def qwen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "qwen"
     write_model(folder, family="qwen2")
     return folder
+
+
+OF_EMBEDDINGS = """
+import sys, torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+plain = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+model = get_peft_model(plain, LoraConfig(r=4, target_modules=["embed_tokens", "q_proj"], task_type="CAUSAL_LM"))
+for parameter in model.parameters():
+    parameter.data += 0.1 * torch.randn_like(parameter) * parameter.requires_grad
+model.save_pretrained(sys.argv[2])
+"""
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -425,6 +437,30 @@ def test_biases_that_train_along_are_swapped_and_put_back(qwen_folder: Path, bit
         session._activate(name)
         assert torch.equal(session.base.logits(ROW), seen[name])
     assert torch.equal(bare(session), base)
+
+
+def test_a_plain_adapter_after_one_with_biases_is_as_if_alone(qwen_folder: Path) -> None:
+    alone = trained(loaded(qwen_folder, bits=16), "plain", lr=5e-2)
+    own = trained(loaded(qwen_folder, bits=16), "own", lr=5e-2, bias="lora_only", target="q_proj")
+    session = loaded(qwen_folder, bits=16)
+    trained(session, "before", bias="all", seed=1)
+    after = trained(session, "plain", lr=5e-2)
+    assert after.trainable_parameters == alone.trainable_parameters and after.losses == alone.losses
+    beside = trained(session, "own", lr=5e-2, bias="lora_only", target="q_proj")
+    assert beside.trainable_parameters == own.trainable_parameters and beside.losses == own.losses
+
+
+def test_an_adapter_of_the_embeddings_answers_as_its_merge(tiny_folder: Path, tmp_path: Path) -> None:
+    theirs, merged = tmp_path / "theirs", tmp_path / "merged"
+    command = [sys.executable, "-c", OF_EMBEDDINGS, str(tiny_folder), str(theirs)]
+    subprocess.run(command, check=True, capture_output=True)
+    session = loaded(tiny_folder, bits=32)
+    before = bare(session)
+    session.drawer(AdaptersConfig(import_from=str(theirs)), Progress("importing"))
+    session.merge(MergeConfig("theirs", str(merged), dtype="float32"), lambda share, what: None)
+    with_it = session.base.logits(ROW)
+    assert not torch.allclose(with_it, before, atol=0.1) and torch.equal(bare(session), before)
+    assert torch.allclose(loaded(merged, bits=32).base.logits(ROW), with_it, atol=1e-3)
 
 
 def test_what_verifies_a_merge_is_transformers_own_code(tiny_folder: Path) -> None:

@@ -16,7 +16,7 @@ from lora_magic.config import MergeConfig, TrainConfig, UseConfig
 from lora_magic.display import bundle
 from lora_magic.errors import LoraError
 from lora_magic.session import Session
-from tests.drawer.test_drawer import ROW, drawer
+from tests.drawer.test_drawer import ROW, drawer, trained
 from tests.models import rows
 from tests.session.test_session import loaded
 
@@ -139,6 +139,24 @@ def test_two_that_want_one_layer_each_in_its_own_way(session: Session, tiny_fold
         drawer(session, import_from=str(other))
     assert "\n" not in str(caught.value) and "--remove" in caught.value.remedy
     assert session.active == "whole" and torch.equal(session.base.logits(ROW), before)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"modules_to_save": ["lm_head"]}, {"target_modules": ["embed_tokens", "lm_head"]}], ids=str
+)
+def test_an_adapter_trained_beside_one_of_the_head_is_as_if_alone(
+    session: Session, tiny_folder: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    alone = trained(session, "alone")
+    drawer(session, import_from=str(adapter(tiny_folder, tmp_path / "theirs", **settings)))
+    beside = trained(session, "beside")
+    assert beside.trainable_parameters == alone.trainable_parameters and beside.losses == alone.losses
+    recorded = [json.loads((one.adapter_path / "adapter_config.json").read_text()) for one in (alone, beside)]
+    assert sorted(recorded[0]["target_modules"]) == sorted(recorded[1]["target_modules"])
+    fresh = loaded(tiny_folder, bits=32)
+    drawer(fresh, import_from=str(beside.adapter_path))
+    session.use(UseConfig("beside"))
+    assert torch.allclose(fresh.base.logits(ROW), session.base.logits(ROW), atol=1e-5)
 
 
 def test_what_a_newer_peft_wrote_is_said(session: Session, tiny_folder: Path, tmp_path: Path) -> None:
