@@ -205,6 +205,8 @@ class SpanFinder:
         before, found, after = self._text(marked, tools).partition(mark)
         if not found or not text.endswith(after):
             return None
+        if any(_is_missing(turn.content, text, after) for turn in turns[index + 1 :] if turn.role == "tool"):
+            return None
         prompt = self._text(turns[:index], tools, generation_prompt=True)
         head = prompt if prompt and text.startswith(prompt) else before
         start, end = len(head), len(text) - len(after)
@@ -212,7 +214,8 @@ class SpanFinder:
             return None
         last = index == len(turns) - 1
         other = self._text([*marked, Turn("user", "x")] if last else marked[: index + 1], tools)
-        trail = self._end(after, other.partition(mark)[2] or after)
+        _, there, rest = other.partition(mark)
+        trail = self._end(after, rest if there else after)
         return (start, end + trail), trail
 
     def _by_prompt(self, text: str, turns: Sequence[Turn], index: int, tools: str) -> tuple[Span, int] | None:
@@ -236,6 +239,11 @@ def _shared(one: str, other: str) -> int:
     """The length of the beginning that two texts share."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _is_missing(content: str, text: str, after: str) -> bool:
+    """Whether a template that writes a tool's answer left it out where a mark stands in the call's place."""
+    return content.strip() in text and content.strip() not in after
 
 
 def _marked(roles: Roles) -> list[Turn]:

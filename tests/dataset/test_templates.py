@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib.util
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -312,6 +314,18 @@ def test_tool_calls_by_the_templates_own_marks(name: str) -> None:
     assert [run[: run.index(end)].lstrip("\n") for run in marked] == [
         run.removesuffix(end) for run in trained(made.rows[0], tokenizer)
     ]
+
+
+@pytest.mark.parametrize("name", ["glm4moe", "diffusion_gemma"])
+def test_what_tools_and_users_say_is_not_trained_where_turns_have_no_end(name: str) -> None:
+    tokenizer = copy.deepcopy(tokenizer_of("chatml"))
+    words = sorted(set(re.findall(r"<\|\w+\|?>|<\w+\|>", template_text(f"{name}.jinja"))))
+    tokenizer.add_special_tokens({"additional_special_tokens": words})
+    made = tokenise([Example(CALLED, 1, TOOLS)], tokenizer, max_length=5000, template=template_text(f"{name}.jinja"))
+    runs = " ".join(trained(made.rows[0], tokenizer))
+    assert "21 degrees" in runs and "Still." in runs and "weather" in runs
+    for turn in CALLED:
+        assert turn.role == "assistant" or turn.content not in runs
 
 
 @pytest.mark.parametrize("name", ["llama3", "gemma", "gemma3", "phi3", "phi4", "mistral", "chatml"])
