@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, compress, cycle, islice, repeat
+from itertools import chain, compress, islice, repeat
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -12,6 +12,7 @@ from lora_magic.dataset.encode import threads_for
 from lora_magic.dataset.examples import Example
 from lora_magic.dataset.hygiene import check, tasks, write_fixed
 from lora_magic.dataset.prepare import Sides, read_sides
+from lora_magic.dataset.row_lengths import spread
 from lora_magic.dataset.sources import Source
 from lora_magic.dataset.template import chat_template, read_template
 from lora_magic.dataset.tokens import Tokenised, TrainOn, tokenise
@@ -54,13 +55,14 @@ def report(
         processes=threads_for(len(looked_at)), template=template,
     )  # fmt: skip
     source, rows = sides.source, sides.rows
+    training, held_out = _used(sides, looked_at, made)
     notes = [*source.notes, *rows.notes, *sides.notes, *made.notes]
     if len(looked_at) < len(sides.training) + len(sides.held_out):
         notes.insert(0, f"tokens and checks are of {len(looked_at):,} rows, evenly spread over the source")
     return DataReport(
         name=source.name, format=rows.format.name, why=rows.format.why, columns=rows.format.columns,
-        unused=rows.format.unused, rows=len(source.rows), training_rows=len(sides.training),
-        held_out_rows=len(sides.held_out), tokenizer=of_model,
+        unused=rows.format.unused, rows=len(source.rows), training_rows=training, held_out_rows=held_out,
+        tokenizer=of_model,
         template=config.template or chat_template(tokenizer)[1], max_length=max_length,
         token_counts=[int(length) for length in made.lengths if length], trained_fraction=_share(made),
         cut_rows=made.cut, lost_tokens=made.lost_tokens, dropped_rows=made.dropped + made.refused,
@@ -72,11 +74,20 @@ def report(
 
 def _sample(sides: Sides) -> list[Example]:
     """Training rows, all or the first and evenly spread ones, and the held-out rows, in the source's order."""
-    step = -(-len(sides.training) // LOOKED_AT)
-    spread = chain(repeat(True, FIRST), cycle([True, *[False] * (step - 1)]))
-    chosen = compress(sides.training, spread) if step > 1 else sides.training
+    number = len(sides.training)
+    sampled = chain(repeat(True, FIRST), spread(number - FIRST, LOOKED_AT))
+    chosen = compress(sides.training, sampled) if number > LOOKED_AT else sides.training
     found = [*chosen, *sides.held_out]
     return found if sides.apart else sorted(found, key=lambda example: example.row)
+
+
+def _used(sides: Sides, looked_at: Sequence[Example], made: Tokenised) -> tuple[int, int]:
+    """Rows that a run trains on and measures on; of sampled training rows as their share of usable ones tells."""
+    held_out, kept = {id(example) for example in sides.held_out}, set(made.positions.tolist())
+    sampled = len(looked_at) - len(held_out)
+    of_held_out = sum(id(looked_at[position]) in held_out for position in kept)
+    share = (len(kept) - of_held_out) / sampled if sampled else 0.0
+    return round(len(sides.training) * share), of_held_out
 
 
 def _share(made: Tokenised) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ class RowLengths:
 
     Attributes:
         name: of the source.
-        rows: that are trained on.
+        rows: that are trained on; of a sample, as its share of usable ones tells.
         mean: tokens of a row, as cut to the longest length.
         longest: tokens of the longest row looked at, as cut.
         looked_at: rows that were counted.
@@ -64,19 +65,27 @@ def row_lengths(
     """
     sides = read_sides(options, variables, embedded)
     rows = len(sides.training)
-    step = -(-rows // LOOKED_AT)
-    chosen = list(islice(sides.training, 0, None, step))
+    chosen = list(compress(sides.training, spread(rows, LOOKED_AT)))
     if tokenizer is None:
-        counts = [_guessed(example) for example in chosen]
+        counts = [min(_guessed(example), max_length) for example in chosen]
     else:
         template = read_template(options.template, tokenizer) if options.template else None
         made = tokenise(
             chosen, tokenizer, max_length=max_length, train_on=cast("TrainOn", options.train_on),
             processes=threads_for(len(chosen)), template=template,
         )  # fmt: skip
-        counts = [int(length) for length in made.lengths if length]
-    cut = [min(count, max_length) for count in counts]
-    return RowLengths(sides.source.name, rows, sum(cut) / len(cut), max(cut), len(cut))
+        counts = made.rows.lengths.tolist()
+        rows = round(rows * len(counts) / len(chosen))
+    return RowLengths(sides.source.name, rows, sum(counts) / len(counts), max(counts), len(chosen))
+
+
+def spread(rows: int, most: int) -> Iterator[bool]:
+    """Which of so many rows to look at: one of each stretch, at a place that no pattern in the rows can meet."""
+    step, chance = -(-rows // most), random.Random(0)
+    for start in range(0, rows, step):
+        size = min(step, rows - start)
+        place = chance.randrange(size)
+        yield from (number == place for number in range(size))
 
 
 def _guessed(example: Example) -> int:

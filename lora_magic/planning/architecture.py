@@ -10,6 +10,7 @@ from lora_magic.errors import LoraError
 
 GEMMA = ("gemma", "gemma2", "gemma3_text")
 KNOWN = ("llama", "mistral", "qwen2", "qwen3", "phi3", *GEMMA)
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj")
 
 # What transformers 5.17's config classes stand in with where a published config.json leaves a key out.
@@ -65,6 +66,7 @@ class Architecture:
         stream_norms: norms over the residual stream in one block: 2, in Gemma 2 and 3 4.
         head_norms: queries and keys are normalised a head.
         capped: attention scores are capped, which few fast kernels do.
+        by_layer: elements of the embeddings that each block has of its own, as in Gemma 3n and 4.
         known: the family's parameter count is exact; else the block is taken to be like Llama's.
     """
 
@@ -81,6 +83,7 @@ class Architecture:
     stream_norms: int = 2
     head_norms: bool = False
     capped: bool = False
+    by_layer: int = 0
     known: bool = True
 
     @property
@@ -105,8 +108,8 @@ class Architecture:
 
     @property
     def embedding(self) -> int:
-        """Elements of the embedding and, where it is not tied, of the output head."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2)
+        """Elements of the embedding, of the blocks' own and, where it is not tied, of the output head."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.by_layer
 
     @property
     def small(self) -> int:
@@ -163,7 +166,7 @@ def read(config: Mapping[str, Any]) -> Architecture:
         inherited = {k: config[k] for k in ("tie_word_embeddings",) if k in config}
         return read({**inherited, **text})
     family = str(config.get("model_type", "")) or "unknown"
-    if any(int(config.get(k) or 0) > 1 for k in ("num_local_experts", "num_experts", "n_routed_experts")):
+    if any(_most(config.get(k)) > 1 for k in EXPERTS):
         raise LoraError(
             f"{family} is a mixture of experts, for which there is no plan yet.", "Choose a dense model, or train it."
         )
@@ -181,9 +184,15 @@ def read(config: Mapping[str, Any]) -> Architecture:
         _projections(family, values, hidden, heads * head_dim, kv_heads * head_dim, intermediate),
         stream_norms=4 if family in ("gemma2", "gemma3_text") else 2,
         head_norms=family in ("qwen3", "gemma3_text"),
+        by_layer=_by_layer(values, sizes["num_hidden_layers"], sizes["vocab_size"]),
         capped=family == "gemma2" and values.get("attn_logit_softcapping", 50.0) is not None,
         known=family in KNOWN,
     )  # fmt: skip
+
+
+def _most(count: Any) -> int:
+    """A count, or the largest of those of each layer."""
+    return max((int(one or 0) for one in count), default=0) if isinstance(count, list) else int(count or 0)
 
 
 def _size(values: Mapping[str, Any], name: str, family: str, default: int | None = None) -> int:
@@ -191,6 +200,11 @@ def _size(values: Mapping[str, Any], name: str, family: str, default: int | None
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise LoraError(f"config.json of a {family} model has {name} {found!r}.", "It must be a positive whole number.")
     return found
+
+
+def _by_layer(values: Mapping[str, Any], layers: int, vocabulary: int) -> int:
+    width = int(values.get("hidden_size_per_layer_input") or 0)
+    return layers * width * int(values.get("vocab_size_per_layer_input") or vocabulary)
 
 
 def _projections(

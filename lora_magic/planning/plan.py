@@ -141,8 +141,8 @@ def choose(
     ranked = _ranked(architecture, card, wanted, room)
     best = ranked[0]
     count = steps if steps is not None or rows is None else run_steps(rows, batch, epochs)
-    filled = 1.0 if rows is None else rows / (batch * epoch_steps(rows, batch))
-    seconds = best.seconds * (count or 1) * filled
+    full = float(count or 1) if rows is None or count is None else _examples(rows, batch, count) / batch
+    seconds = best.seconds * full
     return Estimate(
         fits=best.peak <= room, peak_gib=best.peak / GIB, room_gib=room / GIB, card_gib=card.memory_gib,
         context_gib=card.context_gib, margin_gib=MARGIN * card.memory_gib,
@@ -154,6 +154,12 @@ def choose(
         reasons=_reasons(best, ranked, wanted, room), lower=_lower(architecture, card, wanted, room, best),
         basis=_basis(architecture, card, tokens_per_row is None, mean),
     )  # fmt: skip
+
+
+def _examples(rows: int, batch: int, steps: int) -> int:
+    """Examples in so many steps: the last one of an epoch has what is left."""
+    epochs, more = divmod(steps, epoch_steps(rows, batch))
+    return epochs * rows + min(more * batch, rows)
 
 
 def _checked(wanted: Wanted) -> Wanted:

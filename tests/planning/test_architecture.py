@@ -47,6 +47,19 @@ def test_an_unknown_family_is_taken_for_a_decoder_like_llama_and_says_so() -> No
     assert (found.known, found.head_dim, found.intermediate, found.kv_heads) == (False, 64, 3072, 12)
 
 
+def test_embeddings_of_each_block_are_counted() -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model("gemma3n_text")
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    table = model.get_submodule("model.embed_tokens_per_layer").weight.numel()
+    plain = {**config.to_dict(), "hidden_size_per_layer_input": 0, "intermediate_size": 8192}
+    own = read({**plain, "hidden_size_per_layer_input": config.hidden_size_per_layer_input})
+    assert own.parameters - read(plain).parameters == table > 2**28
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -54,6 +67,7 @@ def test_an_unknown_family_is_taken_for_a_decoder_like_llama_and_says_so() -> No
         ({"num_hidden_layers": "32"}, "num_hidden_layers '32'"),
         ({"vocab_size": -1}, "vocab_size -1"),
         ({"num_local_experts": 8}, "mixture of experts"),
+        ({"moe_num_experts": [1, 64]}, "mixture of experts"),
         ({"num_key_value_heads": 7}, "7 key and value heads"),
     ],
 )

@@ -66,6 +66,15 @@ def test_runs_have_a_length_and_a_price() -> None:
     assert choose(read(LLAMA_1B), T4, tokens_per_row=170, steps=60).steps == 60
 
 
+@pytest.mark.parametrize(
+    ("asked", "steps", "full"),
+    [({"epochs": 0.5}, 1, 1.0), ({"steps": 1}, 1, 1.0), ({"steps": 2}, 2, 9 / 8), ({"epochs": 2.5}, 5, 26 / 8)],
+)
+def test_the_last_step_of_an_epoch_takes_as_long_as_its_rows(asked: dict[str, Any], steps: int, full: float) -> None:
+    made = choose(read(LLAMA_1B), T4, tokens_per_row=170, rows=9, **asked)
+    assert made.steps == steps and made.seconds == pytest.approx(full * made.seconds_a_step)
+
+
 def test_nothing_fits_says_what_to_lower() -> None:
     tight = choose(read(LLAMA_8B), T4, bits=16, rank=16)
     assert not tight.fits and tight.lower[0].startswith("load in 4 bits")

@@ -101,6 +101,14 @@ def test_a_large_source_is_sampled_over_its_whole_length() -> None:
     assert made.tokens_per_row == pytest.approx((17 + 216) / 2, abs=3)
 
 
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 12))
+def test_a_pattern_in_the_rows_does_not_meet_the_sample(period: int) -> None:
+    large = [{"question": "q", "answer": "a " * (400 if i % period == 0 else 1)} for i in range(6000)]
+    made = plan(LLAMA_1B, gpu="t4", data=large, eval_split=0)
+    assert made.tokens_per_row == pytest.approx(17 + 199 / period, rel=0.2) and made.max_length > 200
+
+
 def test_rows_are_no_longer_than_the_model_can_read() -> None:
     assert plan({**LLAMA_1B, "max_position_embeddings": 300}, gpu="t4").max_length == 300
     assert plan({**LLAMA_1B, "max_position_embeddings": 131_072}, gpu="t4").max_length == 2048

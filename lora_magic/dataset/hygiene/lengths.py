@@ -68,7 +68,8 @@ def too_long(seen: Sequence[Seen], max_length: int) -> Iterator[DataIssue]:
         longest = max(one.tokens for one in found)
         yield DataIssue(
             "longer than --max-length", severity(len(found), len(seen)), len(found),
-            f"They are cut at {max_length:,} tokens: the end of the answer is lost, and where it stops.",
+            f"They are cut at {max_length:,} tokens: the end of the answer is lost, and where it stops. Rows whose "
+            "answer starts after that are left out.",
             f"Raise --max-length (the longest row has {longest:,} tokens), or shorten them.",
             tuple((one.row, f"{one.tokens:,} tokens: {excerpt(one.answer)}"[:120]) for one in found[:SHOWN]),
         )  # fmt: skip
