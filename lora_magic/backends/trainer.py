@@ -128,7 +128,7 @@ def trainer_class(stack: SimpleNamespace) -> type[Any]:
         def evaluation_loop(
             self, dataloader: Any, description: str, *_: Any, metric_key_prefix: str = "eval", **__: Any
         ) -> Any:
-            """The mean over all trained tokens of the held-out rows.
+            """The mean over all trained tokens of the held-out rows; nan where none has a loss.
 
             A data loader draws a random number; put back, so that measuring never changes what is learned.
             """
@@ -139,7 +139,7 @@ def trainer_class(stack: SimpleNamespace) -> type[Any]:
                     nats, trained = self.stepper.measure(self, self.model, inputs["rows"])
                     total, count, rows = total + nats, count + trained, rows + len(inputs["rows"])
                     self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-            metrics = {f"{metric_key_prefix}_loss": total / max(count, 1)}
+            metrics = {f"{metric_key_prefix}_loss": total / count if count else math.nan}
             return transformers.trainer_utils.EvalLoopOutput(None, None, metrics, rows)
 
     return LabelledTrainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -75,7 +76,7 @@ class Magic:
             open_form(self, line, asked)
             return None
         into = given.pop("into", None)
-        if into is not None and not into.isidentifier():
+        if into is not None and (not into.isidentifier() or keyword.iskeyword(into)):
             raise LoraError(f"--into {into}: not a variable's name.", "Use letters, digits and _.")
         if cell is not None and cell.strip():
             given = {**self.from_body(cell, given), **given}

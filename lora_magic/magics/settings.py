@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from traitlets import TraitError, TraitType
+from traitlets.config import Config as Traits
 from traitlets.config import Configurable
 
 from lora_magic.config import (
@@ -85,6 +87,18 @@ def _options() -> dict[str, Option]:
     return found
 
 
+def _made(kind: Any, shell: InteractiveShell) -> Any:
+    """The configurable with the shell's values; one that cannot be is left out, with a warning."""
+    section = shell.config.get(NAME, {})
+    for name, value in list(section.items()):
+        try:
+            kind(config=Traits({NAME: {name: value}}))
+        except TraitError as error:
+            warnings.warn(f"{NAME}.{name} = {value!r} is not used: {error}", stacklevel=2)
+            del section[name]
+    return kind(parent=shell)
+
+
 class Settings:
     """The `LoraMagic` that `%config` lists and changes.
 
@@ -96,7 +110,7 @@ class Settings:
     def __init__(self, shell: InteractiveShell, changed: Callable[[], None]) -> None:
         options = _options()
         self._shell, self._changed = shell, changed
-        self.configurable = type(NAME, (Configurable,), dict(options))(parent=shell)
+        self.configurable = _made(type(NAME, (Configurable,), dict(options)), shell)
         for name, option in options.items():
             value = getattr(self.configurable, name)
             if value != option.field.default:

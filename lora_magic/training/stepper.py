@@ -54,6 +54,7 @@ class Stepper:
         self.way = self._left.pop(0)
         self.tokens_seen = 0
         self.gradient_norm: Any = None
+        self._told = False
 
     def step(self, trainer: Any, model: Any, rows: StepRows) -> Any:
         """The step's mean loss as a scalar tensor; its gradients are on the model.
@@ -80,13 +81,26 @@ class Stepper:
                 raise _broken(trainer, "The gradients are not finite")
 
     def measure(self, trainer: Any, model: Any, rows: StepRows) -> tuple[float, int]:
-        """Summed loss in nats of rows that are not trained on, and the number of their trained tokens."""
+        """Summed loss in nats of rows that are not trained on, and the number of their trained tokens.
+
+        Rows whose loss is no number are left out, which is said once.
+        """
         chosen = [i for i in range(len(rows)) if rows.trained([i])]
-        total = 0.0
+        total, sound = 0.0, []
         for part in self._parts(rows, chosen, padded=True):
-            total += self._measured(trainer, model, rows, part)
+            loss = self._measured(trainer, model, rows, part)
+            if not math.isfinite(loss):
+                each = {i: self._measured(trainer, model, rows, [i]) for i in part}
+                part = [i for i in part if math.isfinite(each[i])]
+                loss = sum(each[i] for i in part)
+            total += loss
+            sound += part
             self._between()
-        return total, rows.trained(chosen)
+        if len(sound) < len(chosen) and not self._told:
+            self._told = True
+            kind = self._base.facts.dtype
+            self._recovered(f"held-out rows whose loss is no number in {kind} are left out of the held-out loss")
+        return total, rows.trained(sound)
 
     def _tried(self, trainer: Any, model: Any, rows: StepRows, chosen: Sequence[int]) -> Any:
         """The step's loss, or None where memory ran out and another way has been taken."""

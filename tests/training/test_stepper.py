@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,30 @@ def test_a_row_without_a_loss_is_left_out_and_said(session: Session, monkeypatch
     alone, _ = run(session, "without", data=ROWS[:7], max_steps=3)
     assert [loss for _, loss in result.losses] == pytest.approx([loss for _, loss in alone.losses], rel=1e-5)
     assert all(tensor.isfinite().all() for tensor in adapter_weights(result).values())
+
+
+@pytest.mark.usefixtures("ways")
+def test_a_held_out_row_without_a_loss_is_left_out_and_said(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = [{"question": f"Who is {i}?", "answer": "nobody " * (1 + i)} for i in range(5)]
+    strange = {"question": "strange", "answer": "zzz zzz zzz"}
+    token = session.base.tokenizer("strange", add_special_tokens=False)["input_ids"][0]
+    marker = session.base.tokenizer(" zzz", add_special_tokens=False)["input_ids"][-1]
+
+    def spoil(number: int, inputs: Any, output: Any) -> Any:
+        if (inputs["input_ids"] == token).any() and (inputs["input_ids"] == marker).any():
+            output["loss"] = output["loss"] * float("nan")
+        return output
+
+    Faults(monkeypatch, session, spoil)
+    result, events = run(session, "measured", eval_data=[*held_out[:2], strange, *held_out[2:]], max_steps=3)
+    assert [what for _, what in recovered(events)] == [
+        "held-out rows whose loss is no number in float32 are left out of the held-out loss"
+    ]
+    none, _ = run(session, "none", eval_data=[strange], max_steps=1)
+    assert all(math.isnan(loss) for _, loss in none.eval_losses)
+    monkeypatch.undo()
+    alone, _ = run(session, "sound", eval_data=held_out, max_steps=3)
+    assert [loss for _, loss in result.eval_losses] == pytest.approx([loss for _, loss in alone.eval_losses], rel=1e-5)
 
 
 @pytest.mark.usefixtures("ways")
