@@ -204,6 +204,6 @@ def _interval(value: Value, unit: str) -> str:
     if not (math.isfinite(value.low) and math.isfinite(value.high)):
         return ""
     if unit == "share":
-        return f"{100 * value.low:.0f}–{100 * value.high:.0f}%"
+        return f"{_percent(value.low)}–{_percent(value.high)}%"
     decimals = _decimals(value.mean, unit)
     return f"{value.low:,.{decimals}f}–{value.high:,.{decimals}f}"

@@ -94,7 +94,9 @@ class Prompts:
         return self._ids(self._prompting.context(column, asked), asked.tools, column.shots)
 
     def fitting(self, questions: Questions, columns: Sequence[Column]) -> Questions:
-        """The questions that every column can read, with a note on those that are left out.
+        """The questions that every column can read, with notes on those that are left out.
+
+        Left out are those that are longer than the model takes, and those that the chat template refuses.
 
         Raises:
             LoraError: none of them fits.
@@ -105,7 +107,7 @@ class Prompts:
             try:
                 for column in columns:
                     self.ids(column, one)
-            except LongPrompt as error:
+            except LoraError as error:
                 refused.append(error)
             else:
                 kept.append(one)
@@ -113,9 +115,12 @@ class Prompts:
             return questions
         if not kept:
             raise refused[0]
-        left_out = "1 row is" if len(refused) == 1 else f"{len(refused):,} rows are"
-        note = f"{left_out} left out: {refused[0].problem}"
-        return replace(questions, asked=tuple(kept), notes=(*questions.notes, note))
+        notes = [*questions.notes]
+        for kind in (LongPrompt, LoraError):
+            some = [error for error in refused if type(error) is kind]
+            left_out = "1 row is" if len(some) == 1 else f"{len(some):,} rows are"
+            notes += [f"{left_out} left out: {some[0].problem}"] if some else []
+        return replace(questions, asked=tuple(kept), notes=tuple(notes))
 
     def _made(self, context: tuple[Turn, ...], tools: str, shots: int) -> list[int]:
         ids = prompt_ids(self._tokenizer, context, template=self._template, tools=tools)

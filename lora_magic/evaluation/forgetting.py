@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lora_magic.backends.base import Base, Decoding, Phases
@@ -14,7 +15,9 @@ from lora_magic.evaluation.answering import Answers, Prompts, answer
 from lora_magic.evaluation.asked import Asked, Questions, from_rows
 from lora_magic.evaluation.columns import BASE, Column, Prompting
 from lora_magic.evaluation.intervals import Bootstrap
+from lora_magic.evaluation.measures.texts import words
 from lora_magic.results import Forgetting
+from lora_magic.results.measures import Difference
 
 EMBEDDED = Path(__file__).with_name("general.jsonl")
 """Common knowledge in short questions, each with a word that a right answer has in it."""
@@ -22,7 +25,11 @@ EMBEDDED = Path(__file__).with_name("general.jsonl")
 MOST_PROMPTS = 1000
 # Room for an answer in the adapter's own shape.
 ANSWER_TOKENS = 64
-_WORDS = re.compile(r"\w+")
+_NUMBERS = (
+    (re.compile(r"(?<=\d),(?=\d{3}(?!\d))"), ""),
+    (re.compile(r"(?<![\w.)])[-\u2212](?=\.?\d)"), "minus"),
+    (re.compile(r"(?<=\d)\.(?=\d)"), "point"),
+)
 
 
 def general_questions(given: object, variables: Mapping[str, object]) -> Questions:
@@ -75,11 +82,18 @@ def forgetting(
         len(counted),
         {name: sum(rights[name][i] for i in counted) for name in names},
         {
-            name: bootstrap.difference([1.0] * len(counted), [float(rights[name][i]) for i in counted], top=1.0)
+            name: _at_most_none(
+                bootstrap.difference([1.0] * len(counted), [float(rights[name][i]) for i in counted], top=1.0)
+            )
             for name in names
         },
         made.rows(lost, made.names),
     )
+
+
+def _at_most_none(lost: Difference) -> Difference:
+    """A loss of what was right, which cannot be a gain."""
+    return replace(lost, high=min(lost.high, 0.0))
 
 
 def _rights(asked: Sequence[Asked], answers: Answers, name: str) -> list[bool]:
@@ -87,6 +101,15 @@ def _rights(asked: Sequence[Asked], answers: Answers, name: str) -> list[bool]:
 
 
 def is_right(reference: str, answer: str) -> bool:
-    """Whether an answer has the reference's words in it, one after the other, whatever their case."""
-    wanted, said = (_WORDS.findall(text.casefold()) for text in (reference, answer))
+    """Whether an answer has the reference's words in it, one after the other, whatever their case.
+
+    Scripts without spaces give a word a character; a number is one word, with its sign and its point.
+    """
+    wanted, said = _told(reference), _told(answer)
     return bool(wanted) and any(said[i : i + len(wanted)] == wanted for i in range(len(said)))
+
+
+def _told(text: str) -> list[str]:
+    for written, meant in _NUMBERS:
+        text = written.sub(meant, text)
+    return words(text)

@@ -124,15 +124,22 @@ class Bootstrap:
         """The interval of sorted rows."""
         made_up = _made_up(rows, top, signed)
         if made_up:
-            padded = np.concatenate([rows, made_up])
-            draws = self._weights(len(padded)) @ padded
-            low, high = (float(end) for end in np.quantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]))
+            low, high = self._percentile(np.concatenate([rows, made_up]))
             low, high = min(low, mean), max(high, mean)
         else:
             half = self._half(rows)
             low, high = mean - half, mean + half
         most = math.inf if top is None else top
         return max(low, -most if signed else 0.0), min(high, most)
+
+    def _percentile(self, rows: Floats) -> tuple[float, float]:
+        """The middle 95% of the draws' means."""
+        if len(rows) > MOST_RESAMPLED:
+            middle, half = float(rows.mean()), _NORMAL * float(rows.std()) / math.sqrt(len(rows))
+            return middle - half, middle + half
+        draws = self._weights(len(rows)) @ rows
+        low, high = np.quantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+        return float(low), float(high)
 
     def _half(self, rows: Floats) -> float:
         """Half the width of the studentised interval."""
@@ -154,7 +161,7 @@ class Bootstrap:
 
 def _made_up(rows: Floats, top: float | None, signed: bool) -> list[float]:
     """Rows to add before drawing; none where the rows themselves vary enough."""
-    if top is None or len(rows) > MOST_RESAMPLED:
+    if top is None:
         return []
     _, counts = np.unique(rows, return_counts=True)
     few = len(rows) - counts.max() < _FEW

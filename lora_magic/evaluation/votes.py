@@ -259,13 +259,19 @@ def tally(cast: list[Vote], columns: tuple[str, str]) -> Tally:
         given = [vote for vote in cast if criterion in vote.scores]
         if given:
             by_column = {name: [float(vote.score(criterion, name) or 0) for vote in given] for name in columns}
-            scores[criterion] = {name: Bootstrap().value(by_column[name]) for name in columns}
+            scores[criterion] = {name: _mean_score(by_column[name]) for name in columns}
             differences[criterion] = Bootstrap().difference(
                 by_column[first], by_column[second], unit="score", top=float(HIGHEST - LOWEST)
             )
     ties, bad = (sum(vote.verdict == verdict for vote in cast) for verdict in VERDICTS[2:])
     rates = {first: other, second: rate}
     return Tally(len(cast), wins, ties, bad, rates, _verdict(rates), scores, differences)
+
+
+def _mean_score(scores: list[float]) -> Value:
+    """The mean of scores, whose interval stays between the lowest and the highest there are."""
+    above = Bootstrap().value([score - LOWEST for score in scores], top=float(HIGHEST - LOWEST))
+    return Value(above.mean + LOWEST, above.low + LOWEST, above.high + LOWEST, above.rows)
 
 
 def _verdict(rates: Mapping[str, Value]) -> str:

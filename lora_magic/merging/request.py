@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +59,9 @@ def merge_as_asked(
     known = facts is not None and source == facts.path
     probes: list[list[int]] = []
     if config.verify:
-        rows = [row for row in held_out if not row.is_text][: config.verify]
+        rows = (row for row in held_out if not row.is_text)
         ours = base is not None and (known or key is not None)
-        probes = (_tokens(base, rows, template) if ours else []) or [PLAIN_PROBE]
+        probes = (list(islice(_tokens(base, rows, template), config.verify)) if ours else []) or [PLAIN_PROBE]
     settings = Settings(
         config.dtype, config.to == "4bit", config.shard_bytes, config.overwrite, config.low_disk,
         take_packed=config.base is not None,
@@ -72,18 +74,23 @@ def merge_as_asked(
     )  # fmt: skip
 
 
-def _tokens(base: Any, rows: Sequence[Example], template: str | None) -> list[list[int]]:
-    """Token ids of held-out rows, answers in them."""
+def _tokens(base: Any, rows: Iterable[Example], template: str | None) -> Iterator[list[int]]:
+    """Token ids of held-out rows, answers in them; none of those that the chat template refuses."""
     from lora_magic.dataset.tokens import prompt_ids
 
-    return [prompt_ids(base.tokenizer, row.turns, template=template, tools=row.tools) for row in rows]
+    for row in rows:
+        with suppress(LoraError):
+            yield prompt_ids(base.tokenizer, row.turns, template=template, tools=row.tools)
 
 
 def _as_trained(base: Base, key: str) -> LogitSource:
     def logits(active: str | None) -> Callable[[list[int]], Any]:
         def one(row: list[int]) -> Any:
+            import torch
+
             base.activate(active)
-            return base.logits(row)
+            with torch.inference_mode(False):  # as answers are made: what Unsloth compiled is not made anew
+                return base.logits(row)
 
         return one
 

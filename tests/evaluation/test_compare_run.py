@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from lora_magic.config import CompareConfig
+from lora_magic.config import CompareConfig, DataConfig, MergeConfig, PlanConfig, TrainConfig
 from lora_magic.dataset.examples import Example, Turn
 from lora_magic.dataset.tokens import tokenise
+from lora_magic.demo import MODEL_DIR
 from lora_magic.display.progress import Progress
 from lora_magic.errors import LoraError
 from lora_magic.evaluation.forgetting import EMBEDDED, is_right
+from lora_magic.events import Event, Started
 from lora_magic.results import Comparison
 from lora_magic.session import Session
 from tests.evaluation.test_compare_exact import compared
@@ -167,6 +169,39 @@ def test_general_prompts_count_where_the_base_is_right(session: Session) -> None
     assert made.differences["mine"].verdict == f"{made.right} rows cannot tell"
 
 
+def test_a_row_that_the_chat_template_refuses_costs_no_other_row() -> None:
+    calls = [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look", "arguments": {}}}]},
+             {"role": "tool", "content": "4"}]  # fmt: skip
+    data = [
+        {"messages": [{"role": "user", "content": f"What is {i}?"}, *(calls if i % 2 else []),
+                      {"role": "assistant", "content": f"It is {i}."}]}
+        for i in range(40)
+    ]  # fmt: skip
+    session = loaded(MODEL_DIR, bits=32)
+    trained(session, "mine", data=data)
+    refused = sum(any(turn.role == "tool" for turn in row.turns) for row in session.adapters["mine"].held_out)
+    made = session.compare(CompareConfig(max_new_tokens=4), Progress("comparing"))
+    assert refused and len(made.rows) == len(session.adapters["mine"].held_out) - refused
+    assert any("left out: The chat template" in note for note in made.notes)
+    assert session.merge(MergeConfig("mine", "merged"), lambda share, what: None).merged is not None
+
+
+def test_what_is_looked_at_and_planned_for_is_what_a_run_uses(tiny_folder: Path) -> None:
+    session = loaded(tiny_folder, bits=32)
+    data = [{"question": "Why? " * (60 if i % 2 else 2) + str(i), "answer": "So."} for i in range(40)]
+    options: dict[str, Any] = {"data": data, "max_length": 80}
+    events: list[Event] = []
+    session.train(TrainConfig(name="mine", batch=2, epochs=1, **options), [events.append], {}, lambda line: None)
+    started = next(event for event in events if isinstance(event, Started))
+    looked = session.data(DataConfig(**options), Progress("looking"), {})
+    planned = session.plan(
+        PlanConfig(model=session.base.facts.model, batch=2, epochs=1, **options), Progress("planning"), {}
+    )
+    assert started.training_rows < 32 and started.held_out_rows < 8
+    assert (looked.training_rows, looked.held_out_rows) == (started.training_rows, started.held_out_rows)
+    assert (planned.rows, planned.steps) == (started.training_rows, started.planned_steps)
+
+
 def test_a_prompt_that_the_model_cannot_read_costs_no_other_row(session: Session) -> None:
     long = "Why? " * session.base.facts.max_length
     made = compared(session, "base,mine", prompts=["Why?", long, "How?"], max_new_tokens=4)
@@ -202,6 +237,13 @@ def test_the_embedded_general_prompts_are_questions_with_a_word_to_say() -> None
         ("green apple", "A green, apple!", True),
         ("green apple", "apple green", False),
         ("4", "2 plus 2 is 44", False),
+        ("5", "It is -5.", False),
+        ("-5", "It is \u22125.", True),
+        ("5", "It is 3.5.", False),
+        ("1000", "It has 1,000 of them.", True),
+        ("北京", "首都是北京。", True),
+        ("东京", "首都是北京。", False),
+        ("caf\u00e9", "Un cafe\u0301.", True),
         ("", "anything", False),
         ("...", "...", False),
     ],

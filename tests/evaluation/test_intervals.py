@@ -69,6 +69,14 @@ def test_rows_that_are_all_alike_do_not_make_certainty(share: float) -> None:
     assert 0 < many.high - many.low < 0.05
 
 
+def test_one_row_more_than_is_resampled_changes_little() -> None:
+    resampled, normal = (Bootstrap().value([1.0] * rows, top=1) for rows in (2000, 2001))
+    assert normal.high == 1 and 0 < normal.low < 1
+    assert 1 - normal.low == pytest.approx(1 - resampled.low, rel=0.3)
+    few = Bootstrap().difference([0.0] * 2001, [1.0] * 4 + [0.0] * 1997, top=1)
+    assert few.low < 0 < few.high and few.verdict.startswith("no difference to be seen")
+
+
 def test_a_few_rows_that_differ_by_chance_are_no_improvement() -> None:
     rows = Bootstrap().difference([0.0] * 20, [1.0] * 2 + [0.0] * 18, top=1)
     assert (rows.better, rows.worse, rows.equal) == (2, 0, 18)

@@ -52,6 +52,17 @@ def test_an_answer_gives_the_label_that_it_is_or_the_only_one_in_it(answer: str,
 @pytest.mark.parametrize(
     ("answer", "given_label"),
     [
+        ("正面。", "正面"), ("这条评论是负面的。", "负面"), ("正面还是负面？", ""), ("cafe\u0301", "caf\u00e9"),
+        ("这是caf\u00e9吗", "caf\u00e9"), ("caf\u00e9s", ""),
+    ],
+)  # fmt: skip
+def test_labels_in_scripts_without_spaces_and_with_accents_of_their_own(answer: str, given_label: str) -> None:
+    assert Labels(["正面", "负面", "caf\u00e9"]).read(answer) == given_label
+
+
+@pytest.mark.parametrize(
+    ("answer", "given_label"),
+    [
         ("4 stars", "4"), ("I say: 4.", "4"), ("4, I think", "4"), ("-1", "-1"), ("It is -1.", "-1"),
         ("4.7 stars", ""), ("-4", ""), ("It is -4.", ""), ("3/4", ""), ("1 or 4", ""),
     ],

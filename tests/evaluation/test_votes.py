@@ -222,6 +222,13 @@ def test_scores_belong_to_columns_not_to_sides() -> None:
     assert made.differences["style"].mean == 3 and made.differences["style"].verdict.startswith("better on 12 rows")
 
 
+def test_the_interval_of_scores_stays_between_the_lowest_and_the_highest() -> None:
+    votes = [Vote(B, ("base", "mine"), {"style": (1 + (i == 0), 5 - (i == 1))}) for i in range(12)]
+    made = tally(votes, ("base", "mine")).scores["style"]
+    assert made["mine"].mean == pytest.approx(59 / 12) and made["base"].mean == pytest.approx(13 / 12)
+    assert 1 <= made["base"].low < made["base"].mean < made["base"].high < made["mine"].low < made["mine"].high <= 5
+
+
 def test_nothing_names_a_column_before_the_reveal(tmp_path: Path) -> None:
     rows = comparison(columns=("zebra", "mine"), text="t").rows
     rows = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,15 +12,18 @@ import numpy as np
 from lora_magic.evaluation.intervals import Floats, Statistic
 from lora_magic.evaluation.measures.overlap import referenced
 from lora_magic.evaluation.measures.table import Asked, LeftOut, Scored, by_figure, by_rows, counted
+from lora_magic.evaluation.measures.texts import SPACELESS
 from lora_magic.results.measures import Measure
 
-_EDGES = " \t\r\n\"'`*_“”‘’«».:!?,;()[]"
+_EDGES = " \t\r\n\"'`*_“”‘’«».:!?,;()[]。，！？、：；「」『』（）【】"
+# A letter or digit of a script that puts spaces between words.
+_LETTER = rf"[^\W{SPACELESS}]"
 _NONE = ""
 
 
 def label(text: str) -> str:
-    """A label without case, outer spaces, quotation marks and the points of sentences."""
-    plain = " ".join(text.casefold().split())
+    """A label without case, outer spaces, quotation marks and the points of sentences, its accents composed."""
+    plain = " ".join(unicodedata.normalize("NFC", text.casefold()).split())
     return plain.strip(_EDGES) or plain
 
 
@@ -34,7 +38,7 @@ class Labels:
         self.known = sorted({label(text) for text in references})
         longest_first = sorted(self.known, key=len, reverse=True)
         named = "|".join(map(re.escape, longest_first))
-        self._inside = re.compile(rf"(?<!\w)(?<!\d[.,/])(?<![-\u2212](?=\d))(?:{named})(?!\w)(?![.,/]\d)")
+        self._inside = re.compile(rf"(?<!{_LETTER})(?<!\d[.,/])(?<![-\u2212](?=\d))(?:{named})(?!{_LETTER})(?![.,/]\d)")
 
     def bare(self, answer: str) -> bool:
         """Whether the answer is a label and nothing else."""
