@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_magic.backends.base import Base, Loader, Phases
+from lora_magic.backends.saved import CONFIG, RUNS, import_line
 from lora_magic.config import (
     AdaptersConfig,
     CompareConfig,
@@ -68,13 +69,16 @@ class Session:
     def load(self, config: LoadConfig, phases: Phases) -> LoadResult:
         """Load a base; the one before is freed first, with its adapters (which stay on disk).
 
-        What cannot be found or read is refused before the old base goes.
+        What cannot be found or read is refused before the old base goes, and so is what would lose an adapter:
+        one whose files are gone is written again.
         """
         from lora_magic.backends.choose import choose
         from lora_magic.backends.fetch import resolve, stored_quantisation
 
         path = resolve(config, phases)
         load = self._loader or choose(config, path, phases)
+        for name in self.adapters:
+            self._adapter_folder(name)
         self.free()
         base = load(config, path, phases)
         self._base, self._loaded = base, _load_result(base, phases, stored_quantisation(path, config) is None)
@@ -237,7 +241,7 @@ class Session:
             if config.combine is not None:
                 made, done = combined(base, config, key, self.adapters)
             else:
-                made, done = imported(base, config, key, phases, lambda name: self._adapter_folder(name)[0])
+                made, done = imported(base, config, key, phases, self._run_folder)
         except BaseException:
             with suppress(Exception):  # it may not have been put on yet, and the first error counts
                 base.detach(key)
@@ -252,14 +256,19 @@ class Session:
 
     def _removed(self, name: str) -> str:
         adapter = self._adapter(name)
+        there = _is_there(adapter)
+        with suppress(LoraError):
+            self._adapter_folder(name)
         if self.active == name:
             self._activate("base")
         self.base.detach(adapter.key)
         del self.adapters[name]
         if self.last is adapter:
             self.last = next(reversed(self.adapters.values()), None)
-        where = f"its files stay in {adapter.path}" if adapter.path else "it was not on disk"
-        return f"{name} is off the base; {where}"
+        if not _is_there(adapter):
+            return f"{name} is off the base; it was not on disk and cannot be written there"
+        where = "its files stay in" if there else "its files were gone, and were written again to"
+        return f"{name} is off the base; {where} {adapter.path}"
 
     def use(self, config: UseConfig) -> Status:
         """Answer with another adapter, or with the base alone, from now on."""
@@ -300,7 +309,7 @@ class Session:
         if config.continue_from is None:
             return config, None
         name = config.continue_from or config.from_run or config.name
-        folder, _ = self._adapter_folder(name)
+        folder = self._run_folder(name) if name == config.from_run else self._adapter_folder(name)[0]
         loadable(folder)
         return further(config, folder, name, asked), folder
 
@@ -323,21 +332,23 @@ class Session:
         listed = (
             f"In memory: {', '.join(self.adapters)}." if self.adapters else "Train one: %lora_train --data demo-json"
         )
-        return LoraError(f'There is no {what} "{name}".', nearest(name, ["base", *self.adapters]) or listed)
+        known = nearest(name, ["base", *self.adapters]) or listed
+        return LoraError(f'There is no {what} "{name}".', import_line(name) or known)
 
     def _adapter_folder(self, name: str) -> tuple[Path, Adapter | None]:
         """The folder of an adapter in memory (written now if it could not be before), or of one on disk."""
-        from lora_magic.training.record import RUNS, new_run_dir
+        from lora_magic.training.record import new_run_dir
 
         if name in self.adapters:
             adapter = self.adapters[name]
-            if adapter.path is None or not (adapter.path / "adapter_config.json").is_file():
+            if not _is_there(adapter):
                 adapter.path = new_run_dir(name, 0) / "adapter"
                 self.base.save(adapter.key, adapter.path)
+            assert adapter.path is not None
             return adapter.path, adapter
         folder = Path(name).expanduser()
         for place in (folder, folder / "adapter", RUNS.absolute() / name / "adapter"):
-            if (place / "adapter_config.json").is_file():
+            if (place / CONFIG).is_file():
                 return place, None
         if folder.is_dir():
             raise LoraError(
@@ -349,6 +360,11 @@ class Session:
             raise LoraError(f'There is no adapter or folder "{name}".', f"You are in {Path.cwd()}.")
         raise self._unknown(name, "adapter or folder")
 
+    def _run_folder(self, name: str) -> Path:
+        """The adapter's folder of a recorded run; where there is no such run, of what else has that name."""
+        folder = RUNS.absolute() / name / "adapter"
+        return folder if (folder / CONFIG).is_file() else self._adapter_folder(name)[0]
+
     @contextmanager
     def _restored(self) -> Iterator[None]:
         before = self.active
@@ -357,6 +373,11 @@ class Session:
         finally:
             if self._base is not None:
                 self._activate(before)
+
+
+def _is_there(adapter: Adapter) -> bool:
+    """Whether an adapter in memory is on disk as well."""
+    return adapter.path is not None and (adapter.path / CONFIG).is_file()
 
 
 def _load_result(base: Base, phases: Phases, original_here: bool) -> LoadResult:

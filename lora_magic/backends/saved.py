@@ -9,6 +9,18 @@ from typing import Any
 from lora_magic.errors import LoraError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+RUNS = Path("lora_runs")
+"""Where runs are recorded, each in a folder with its adapter: in the notebook's own."""
+
+
+def import_line(name: str) -> str:
+    """How to put the adapter of a recorded run on the base, where `name` is one; "" where it is none."""
+    try:
+        there = name == Path(name).name and (RUNS / name / "adapter" / CONFIG).is_file()
+    except (OSError, ValueError):
+        return ""
+    quoted = f'"{name}"' if " " in name else name
+    return f"It is on disk: %lora_adapters --import {quoted}" if there else ""
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def _row(entry: AdapterEntry) -> tuple[str, ...]:
     used = f"{sum(ranks) / len(ranks):.1f} of {entry.rank}" if ranks else "–"
     size = units.size(entry.bytes) if entry.bytes else "–"
     loss = units.loss(entry.held_out) if entry.held_out is not None else "–"
-    return entry.name, entry.place, entry.kind, size, loss, used, _shown(entry.base) or "–"
+    name = entry.name if entry.run in ("", entry.name) else f"{entry.name} (run {entry.run})"
+    return name, entry.place, entry.kind, size, loss, used, _shown(entry.base) or "–"
 
 
 def _shown(base: str) -> str:

@@ -69,9 +69,11 @@ def facts(run: RunState) -> list[tuple[str, str]]:
 
 
 def held_out_line(run: RunState) -> str:
-    """The first and the last held-out loss, or the only one."""
+    """The first and the last held-out loss; where there is one alone, whether it is that of the base."""
     values = [units.loss(loss) for _, loss in run.held_out]
-    return f"{values[0]} → {values[-1]}" if len(values) > 1 else "".join(values)
+    if len(values) == 1:
+        return values[0] if run.held_out[0][0] else f"{values[0]} before training"
+    return f"{values[0]} → {values[-1]}" if values else ""
 
 
 def _bar(run: RunState) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lora_magic.backends.saved import CONFIG, WEIGHTS, read_config
+from lora_magic.backends.saved import CONFIG, RUNS, WEIGHTS, read_config
 from lora_magic.drawer.adapter import Adapter
 from lora_magic.errors import LoraError
 from lora_magic.results import AdapterEntry
 from lora_magic.training.read_runs import read_run
-from lora_magic.training.record import RUNS
 from lora_magic.training.runs import is_run
 
 
@@ -55,7 +54,7 @@ def _entry(name: str, path: Path | None, place: str, kind: str) -> AdapterEntry:
     return AdapterEntry(
         name=name, place=place, base=str(recorded.get("base_model_name_or_path") or ""),
         kind=kind or kind_of(recorded), rank=_rank(recorded), bytes=weights.stat().st_size if weights.is_file() else 0,
-        run=run.name if run else "", held_out=run.best[1] if run and run.best else None, path=path,
+        run=run.name if run else "", held_out=run.kept if run else None, path=path,
         effective_ranks=ranks, note=note or unreadable,
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from lora_magic.backends.saved import CONFIG, read_config
 from lora_magic.config import AdaptersConfig, TrainConfig
 from lora_magic.drawer.adapter import Adapter
 from lora_magic.drawer.listing import kind_of
+from lora_magic.drawer.recorded import as_recorded
 from lora_magic.errors import LoraError, nearest
 from lora_magic.files import atomic_file
 from lora_magic.merging import read_adapter
@@ -68,8 +69,8 @@ def imported(
         _attach(base, key, folder)
     usual = folder.parent.name if folder.name == "adapter" else asked.rstrip("/").rsplit("/", 1)[-1]
     name = config.name or usual
-    made = Adapter(name, key, folder, kind_of(recorded), None, "", ())
-    told = f"{name} is on the base now, from {folder}"
+    made, unknown = as_recorded(Adapter(name, key, folder, kind_of(recorded), None, "", ()), folder, base.tokenizer)
+    told = f"{name} is on the base now, from {folder}" + (f"; {unknown}" if unknown else "")
     if saved.base and saved.base not in (base.facts.path, base.facts.model):
         told += (
             f"; it was made for {saved.base}, whose layers have the same shapes: whether the weights agree nobody knows"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lora_magic.backends.saved import import_line
 from lora_magic.dataset.examples import Example, Turn
 from lora_magic.errors import LoraError, nearest
 from lora_magic.evaluation.adapters import Adapter, training_rows
@@ -59,7 +60,7 @@ def _column(name: str, adapters: Mapping[str, Adapter]) -> Column:
     if found is None:
         known = [BASE, "base+system", "base+3-shot", WIDE, *adapters]
         listed = f"In memory: {', '.join(adapters)}." if adapters else "Train one: %lora_train --data demo-json"
-        raise LoraError(f'There is no adapter "{name}".', nearest(name, known) or listed)
+        raise LoraError(f'There is no adapter "{name}".', import_line(name) or nearest(name, known) or listed)
     parts = found[1][1:].split("+")
     shots = sum(int(number[1]) for number in map(_SHOTS.fullmatch, parts) if number)
     if not 1 <= shots <= MOST_SHOTS and any("-shot" in part for part in parts):

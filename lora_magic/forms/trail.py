@@ -122,7 +122,7 @@ def _load_given(session: Session) -> dict[str, Any]:
 
 def _short(run: Path) -> str:
     """How `--from` finds a run: by its name in ./lora_runs, else by its folder."""
-    from lora_magic.training.record import RUNS
+    from lora_magic.backends.saved import RUNS
 
     return run.name if run.parent == RUNS.absolute() else str(run)
 

@@ -171,6 +171,17 @@ class RunSummary:
         numbers = [point for point in self.eval_losses if math.isfinite(point[1])]
         return min(numbers, key=lambda point: point[1], default=None)
 
+    @property
+    def kept(self) -> float | None:
+        """The held-out loss of the adapter as it is kept, or None where it was not measured.
+
+        That is the last step's, or with early stopping that of the lowest, unless the run was interrupted.
+        """
+        if self.config.get("early_stop") and self.reason in ("completed", "early stop"):
+            trained = [loss for step, loss in self.eval_losses if step and math.isfinite(loss)]
+            return min(trained, default=None)
+        return next((loss for step, loss in self.eval_losses if step == self.step and math.isfinite(loss)), None)
+
 
 @dataclass(frozen=True, eq=False)
 class Runs(Shown):

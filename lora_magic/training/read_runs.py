@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lora_magic.backends.saved import RUNS
 from lora_magic.errors import LoraError
 from lora_magic.results import Runs, RunSummary
-from lora_magic.training.record import RUNS
 from lora_magic.training.runs import ADAPTER, METRICS, find_run, is_file, is_run, read_settings
 
 HEAD_BYTES, TAIL_BYTES = 48 * 2**20, 16 * 2**20

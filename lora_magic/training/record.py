@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lora_magic.backends.saved import RUNS
 from lora_magic.errors import LoraError
 from lora_magic.events import Evaluated, Event, Finished, Started, Stepped
 from lora_magic.files import atomic_file, disk_errors, require_space
 
-RUNS = Path("lora_runs")
 RECORDED = ("lora_magic", "torch", "transformers", "peft", "trl", "bitsandbytes")
 
 

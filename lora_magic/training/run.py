@@ -133,7 +133,7 @@ def _run(
     notes = _ending(progressed, best, length)
     seconds = progressed.seconds
     problem = _saved(base, key, folder / "adapter")
-    done = Finished(progressed.last_step, seconds, progressed.reason, _next_line(config.name, problem, notes))
+    done = Finished(progressed.last_step, seconds, progressed.reason, _next_line(config.name, prepared, problem, notes))
     emit(done)
     if problem is None:
         atomic_file(folder / "README.md", model_card(started, done, settings, emit.said))
@@ -224,7 +224,9 @@ def _saved(base: Base, key: str, folder: Path) -> LoraError | None:
     return None
 
 
-def _next_line(name: str, problem: LoraError | None, notes: tuple[str, ...]) -> str:
+def _next_line(name: str, prepared: Prepared, problem: LoraError | None, notes: tuple[str, ...]) -> str:
     quoted = f'"{name}"' if " " in name else name
-    ahead = problem.problem if problem else f"Next: %lora_compare, then %lora_merge {quoted} FOLDER"
+    askable = any(not row.is_text for row in prepared.held_out_examples)
+    compare = "%lora_compare" if askable else "%lora_compare --prompts FILE"
+    ahead = problem.problem if problem else f"Next: {compare}, then %lora_merge {quoted} FOLDER"
     return " ".join([*notes, ahead])

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lora_magic.backends.saved import RUNS
 from lora_magic.errors import LoraError, nearest
-from lora_magic.training.record import RUNS
 
 CONFIG, METRICS, ADAPTER = "config.yaml", "metrics.jsonl", "adapter"
 LARGEST_CONFIG = 2**18

@@ -14,8 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lora_magic.config import AdaptersConfig, CompareConfig, TrainConfig, UseConfig
+from lora_magic.config import AdaptersConfig, CompareConfig, LoadConfig, TrainConfig, UseConfig
 from lora_magic.display import bundle
+from lora_magic.display.adapters import adapters_html
 from lora_magic.display.progress import Progress
 from lora_magic.drawer.spectrum import effective_rank
 from lora_magic.errors import LoraError
@@ -160,6 +161,74 @@ def test_an_imported_adapter_answers_as_the_one_that_was_saved(session: Session,
     assert torch.equal(session.base.logits(ROW), logits)
     compared = session.compare(CompareConfig(["One?"], adapters="base,back", max_new_tokens=4), Progress("comparing"))
     assert list(compared.rows[0].outputs) == ["base", "back"]
+
+
+def test_an_imported_run_brings_its_record(tiny_folder: Path, tmp_path: Path) -> None:
+    before = loaded(tiny_folder, bits=32)
+    (tmp_path / "mine.jinja").write_text(
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    data = [{"question": f"What is {i}?", "answer": f"It is {i}."} for i in range(24)]
+    trained(before, "mine", data=data, system="Be brief.", template="mine.jinja")
+    asked = CompareConfig(max_new_tokens=6, measures="held-out-loss")
+    there = before.compare(asked, Progress("comparing"))
+    after = loaded(tiny_folder, bits=32)
+    with pytest.raises(LoraError, match="no adapter") as caught:
+        after.use(UseConfig("mine"))
+    assert caught.value.remedy == "It is on disk: %lora_adapters --import mine"
+    drawer(after, import_from="mine")
+    here = after.compare(asked, Progress("comparing"))
+    assert [row.outputs for row in here.rows] == [row.outputs for row in there.rows] and here.source == there.source
+    losses = [made.measures.measures[0].values["mine"].mean for made in (there, here) if made.measures]
+    assert len(losses) == 2 and losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_an_imported_run_whose_rows_have_changed_says_so(tiny_folder: Path) -> None:
+    data = [{"question": f"What is {i}?", "answer": f"It is {i}."} for i in range(24)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data))
+    trained(loaded(tiny_folder, bits=32), "mine", data="rows.jsonl", system="Be brief.")
+    session = loaded(tiny_folder, bits=32)
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data[1:]))
+    assert "rows.jsonl has changed since" in drawer(session, import_from="mine").done
+    made = session.adapters["mine"]
+    assert (made.system, made.held_out) == ("Be brief.", ())
+    Path("rows.jsonl").unlink()
+    assert "what its run held out is not known" in drawer(session, import_from="mine").done
+
+
+def test_of_two_runs_of_one_name_the_one_that_is_named_is_taken(session: Session) -> None:
+    again = trained(session, "first", rank=2)
+    assert again.run_dir.name == "first-2"
+    more = session.train(
+        TrainConfig.of({"name": "more", "from_run": "first", "continue_from": "", "max_steps": 1}), [], {},
+        lambda line: None,
+    )  # fmt: skip
+    assert more.config["rank"] == 4
+    drawer(session, import_from="first", name="old")
+    assert session.adapters["old"].kind == "lora, rank 4" and session.adapters["first"].kind == "lora, rank 2"
+    assert "first (run first-2)" in adapters_html(drawer(session))
+
+
+def test_an_adapter_whose_files_are_gone_is_written_again_before_it_goes(session: Session, tiny_folder: Path) -> None:
+    answers = session.base.logits(ROW)
+    shutil.rmtree("lora_runs/second")
+    done = drawer(session, remove="second").done
+    assert done.startswith("second is off the base; its files were gone, and were written again to ")
+    drawer(session, import_from="second")
+    assert torch.allclose(session.base.logits(ROW), answers, atol=1e-6)
+    shutil.rmtree("lora_runs/first")
+    session.load(LoadConfig(str(tiny_folder), bits=32), Progress("loading"))
+    assert not session.adapters
+    assert "first is on the base now" in drawer(session, import_from="first").done
+
+
+def test_the_list_tells_the_held_out_loss_of_what_was_kept(session: Session) -> None:
+    last = trained(session, "last", max_steps=6, lr=0.3, data=rows(60))
+    lowest = trained(session, "lowest", max_steps=6, lr=0.3, data=rows(60), early_stop=20)
+    found = {entry.name: entry.held_out for entry in drawer(session).adapters}
+    assert found["last"] == last.eval_losses[-1][1] > min(loss for _, loss in last.eval_losses)
+    assert found["lowest"] == min(loss for step, loss in lowest.eval_losses if step)
 
 
 def test_what_does_not_fit_or_is_no_safe_adapter_is_refused(session: Session, tmp_path: Path) -> None:

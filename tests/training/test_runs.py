@@ -16,12 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lora_magic.backends.saved import RUNS
 from lora_magic.config import TrainConfig
 from lora_magic.errors import LoraError
 from lora_magic.events import Evaluated, Event, Finished, Recovered, Started, Stepped
 from lora_magic.training import read_runs as reading
 from lora_magic.training.read_runs import read_run, read_runs
-from lora_magic.training.record import RUNS, Record, new_run_dir
+from lora_magic.training.record import Record, new_run_dir
 from lora_magic.training.runs import find_run, read_settings, run_names
 from tests.models import rows
 
