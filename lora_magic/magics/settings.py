@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -88,13 +88,13 @@ def _options() -> dict[str, Option]:
 
 
 def _made(kind: Any, shell: InteractiveShell) -> Any:
-    """The configurable with the shell's values; one that cannot be is left out, with a warning."""
+    """The configurable with the shell's values; one that cannot be is left out, which is said."""
     section = shell.config.get(NAME, {})
     for name, value in list(section.items()):
         try:
             kind(config=Traits({NAME: {name: value}}))
         except TraitError as error:
-            warnings.warn(f"{NAME}.{name} = {value!r} is not used: {error}", stacklevel=2)
+            print(f"{NAME}.{name} = {value!r} is not used: {error}", file=sys.stderr)
             del section[name]
     return kind(parent=shell)
 

@@ -184,6 +184,8 @@ def test_a_row_that_the_chat_template_refuses_costs_no_other_row() -> None:
     assert refused and len(made.rows) == len(session.adapters["mine"].held_out) - refused
     assert any("left out: The chat template" in note for note in made.notes)
     assert session.merge(MergeConfig("mine", "merged"), lambda share, what: None).merged is not None
+    looked = session.data(DataConfig(data=data), Progress("looking"), {})
+    assert [issue.count for issue in looked.issues if issue.kind.startswith("too few")] == [looked.training_rows]
 
 
 def test_what_is_looked_at_and_planned_for_is_what_a_run_uses(tiny_folder: Path) -> None:

@@ -57,11 +57,13 @@ def test_config_lists_them_with_help_and_the_magics_help_says_what_was_set(
     assert magic is not None and "rank 32" in (magic.__doc__ or "")
 
 
-def test_a_default_that_was_refused_does_not_keep_the_extension_from_loading_again(shell: InteractiveShell) -> None:
+def test_a_default_that_was_refused_does_not_keep_the_extension_from_loading_again(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
     shell.run_cell("%config LoraMagic.train_rank = 32")
     shell.run_cell("%config LoraMagic.train_lr = -1")
-    with pytest.warns(UserWarning, match=r"LoraMagic.train_lr = -1 is not used: .*lr must be"):
-        shell.run_line_magic("reload_ext", "lora_magic")
+    shell.run_line_magic("reload_ext", "lora_magic")
+    assert "LoraMagic.train_lr = -1 is not used: lr must be above 0" in capsys.readouterr().err
     assert TrainConfig.of({"data": "x"}).rank == 32 and TrainConfig.of({"data": "x"}).lr > 0
     assert shell.find_line_magic("lora_train") is not None
 

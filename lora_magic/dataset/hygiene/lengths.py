@@ -45,7 +45,7 @@ def too_few(seen: Sequence[Seen], rank: int) -> Iterator[DataIssue]:
     Fewer than 10 is what OpenAI's fine-tuning guide refuses ("at least 10 examples"; it sees improvements from 50
     to 100). Eight rows for each unit of rank is this project's own rule of thumb, not a measured bound.
     """
-    training = sum(not one.held for one in seen)
+    training = sum(not one.held and one.tokens > 0 for one in seen)
     if training < FEWEST_ROWS:
         yield DataIssue(
             "too few rows", "warning", training,

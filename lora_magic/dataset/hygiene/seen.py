@@ -17,7 +17,7 @@ class Seen:
     Attributes:
         example: it.
         held: whether it is held out.
-        tokens: how many it has, before any cut.
+        tokens: how many it has, before any cut; 0 where the chat template refuses it.
     """
 
     example: Example
